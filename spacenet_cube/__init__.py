@@ -1,0 +1,97 @@
+"""SpaceNet's rasters, or any folder of GeoTIFFs, as chunked Zarr cubes by recipe.
+
+The verbs, in pipeline order::
+
+    recipe = load_recipe("AOI_2_Vegas")
+    scenes = survey(recipe, "MUL", source="corpus")
+    planned = plan(recipe, "MUL", scenes)
+    url = build(planned, "cubes")
+    cube = open_cube(url)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from spacenet_cube.errors import (
+    CubeError,
+    CubeExistsError,
+    MissingExtraError,
+    RecipeError,
+    SourceError,
+    StoreError,
+    VerifyError,
+)
+from spacenet_cube.version import __version__
+
+if TYPE_CHECKING:
+    from spacenet_cube.build import build
+    from spacenet_cube.core.bands import SENSORS, Band
+    from spacenet_cube.core.plan import Plan, plan
+    from spacenet_cube.core.recipe import Recipe
+    from spacenet_cube.core.scene import Scene
+    from spacenet_cube.info import cube_info
+    from spacenet_cube.opening import open_cube
+    from spacenet_cube.quicklook import quicklook
+    from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.sample import write_sample
+    from spacenet_cube.survey import survey
+
+_HOMES = {
+    "bundled_recipes": "recipes",
+    "load_recipe": "recipes",
+    "parse_recipe": "recipes",
+    "Recipe": "core.recipe",
+    "write_sample": "sample",
+    "survey": "survey",
+    "Scene": "core.scene",
+    "plan": "core.plan",
+    "Plan": "core.plan",
+    "build": "build",
+    "open_cube": "opening",
+    "cube_info": "info",
+    "quicklook": "quicklook",
+    "SENSORS": "core.bands",
+    "Band": "core.bands",
+}
+
+__all__ = [  # noqa: RUF022 - in pipeline order
+    "bundled_recipes",
+    "load_recipe",
+    "parse_recipe",
+    "Recipe",
+    "write_sample",
+    "survey",
+    "Scene",
+    "plan",
+    "Plan",
+    "build",
+    "open_cube",
+    "cube_info",
+    "quicklook",
+    "SENSORS",
+    "Band",
+    "CubeError",
+    "RecipeError",
+    "SourceError",
+    "StoreError",
+    "CubeExistsError",
+    "VerifyError",
+    "MissingExtraError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    """Import a public name when it is first used, so that ``--help`` is quick."""
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    found = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Every public name, imported yet or not."""
+    return sorted(__all__)

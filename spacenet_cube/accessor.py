@@ -1,0 +1,411 @@
+"""The accessor ``cube.spacenet``: what a cube can say of itself, and first views of it.
+
+Importing this module registers the accessor; ``open_cube`` does so.  Everything lazy
+stays lazy: no method reads a pixel, other than ``plot``, when the cube is backed by dask.
+A method works alike on the native level, on an overview, and on a part of either.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rioxarray  # noqa: F401 - registers cube.rio
+import xarray as xr
+
+from spacenet_cube.errors import RecipeError
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
+
+OPEN_LEVEL = "open_level"
+"""Where ``Dataset.encoding`` keeps the function that opens another level of the cube."""
+
+_COLOURS = ("red", "green", "blue")
+SAMPLE_PX = 1024
+"""Pixels along an edge that are enough to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a cube."""
+
+    number: int
+    """0 is native; level n has pixels 2**n as large."""
+
+    name: str
+    """Name of the group that holds it: ``.`` for the native level, else ``ovr_2x`` ..."""
+
+    shape_yx: tuple[int, int]
+    """Rows and columns."""
+
+    resolution_yx: tuple[float, float]
+    """Height and width of a pixel in CRS units (degrees for EPSG:4326, metres for UTM)."""
+
+    @property
+    def resolution(self) -> float:
+        """The longer edge of a pixel in CRS units."""
+        return max(self.resolution_yx)
+
+
+def levels(attributes: Mapping[str, Any]) -> tuple[Level, ...]:
+    """Read the levels of a cube from the attributes of its root, finest first.
+
+    Parameters
+    ----------
+    attributes
+        Attributes that hold ``multiscales``, with each level's ``spatial:shape`` and
+        ``spatial:transform`` (rasterio's order).
+
+    Returns
+    -------
+    tuple of Level
+        Level n at index n.
+
+    Raises
+    ------
+    RecipeError
+        If the attributes tell of no levels.
+
+    Examples
+    --------
+    >>> entry = {"asset": ".", "spatial:shape": [5, 7]}
+    >>> entry["spatial:transform"] = [0.5, 0.0, 0.0, 0.0, -0.5, 9.0]
+    >>> levels({"multiscales": {"layout": [entry]}})[0].resolution
+    0.5
+    """
+    layout = attributes.get("multiscales", {}).get("layout", [])
+    if not layout:
+        raise RecipeError(
+            "the dataset has no attribute 'multiscales', so its levels are unknown; "
+            "take it from open_cube, and keep its attributes"
+        )
+    return tuple(_level(number, entry) for number, entry in enumerate(layout))
+
+
+def _level(number: int, entry: Mapping[str, Any]) -> Level:
+    (rows, cols), (a, _, _, _, e, *_) = entry["spatial:shape"], entry["spatial:transform"]
+    return Level(number, entry["asset"], (rows, cols), (abs(e), abs(a)))
+
+
+@xr.register_dataset_accessor("spacenet")  # type: ignore[no-untyped-call]
+class SpacenetAccessor:
+    """What a cube can say of itself, and first views of it.
+
+    Parameters
+    ----------
+    cube
+        A dataset from ``open_cube`` (or ``xarray.open_zarr``), or a part of one.
+    """
+
+    def __init__(self, cube: xr.Dataset) -> None:
+        self._cube = cube
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Levels of the whole cube, finest first, whichever of them this dataset is.
+
+        Raises
+        ------
+        RecipeError
+            If the dataset has lost the attribute ``multiscales``.
+        """
+        return levels(self._cube.attrs)
+
+    @property
+    def scenes(self) -> "pd.DataFrame":
+        """Scenes of the whole cube, one a row; ``source_index`` holds the row's ``index``.
+
+        Columns are those of the metadata (``id``, ``key``, ``size_bytes``, ``etag``,
+        ``acquired`` as a UTC time, ``catalog_id``, ``bbox`` as west, south, east, north in
+        CRS units, ``row_col``).  What is unknown is missing.
+
+        Raises
+        ------
+        RecipeError
+            If the dataset has lost the attribute ``spacenet_cube``.
+        """
+        import pandas as pd  # noqa: PLC0415 - only wanted here
+
+        facts = self._cube.attrs.get("spacenet_cube")
+        if facts is None:
+            raise RecipeError(
+                "the dataset has no attribute 'spacenet_cube', so its scenes are unknown; "
+                "take it from open_cube, and keep its attributes"
+            )
+        columns = ["index", "id", "acquired"]
+        scenes = pd.DataFrame(facts["scenes"], columns=None if facts["scenes"] else columns)
+        scenes["acquired"] = pd.to_datetime(scenes["acquired"], utc=True)
+        return scenes.set_index("index")
+
+    @property
+    def valid(self) -> xr.DataArray:
+        """Where a scene gave the pixel: bool, shaped (y, x), lazy.
+
+        Raises
+        ------
+        RecipeError
+            If the dataset has lost ``source_index``.
+        """
+        valid = self._variable("source_index") > 0
+        valid.attrs = {"long_name": "pixel comes from a scene", **_grid_mapping(self._cube)}
+        return valid.rename("valid")
+
+    def ndvi(self, *, nir: str = "nir1", red: str = "red") -> xr.DataArray:
+        """Return the vegetation index (nir - red) / (nir + red), lazily.
+
+        It is computed from digital numbers, in floating point, so it is comparable within
+        a cube, not between dates.
+
+        Parameters
+        ----------
+        nir
+            Name of the near infrared band: ``nir1`` (770 to 895 nm) or ``nir2`` (860 to
+            1040 nm).
+        red
+            Name of the red band.
+
+        Returns
+        -------
+        xarray.DataArray
+            float32, shaped (y, x), from -1 to 1; NaN where no scene gave the pixel or both
+            bands are 0.
+
+        Raises
+        ------
+        RecipeError
+            If the cube lacks a band, or has lost ``source_index``.
+
+        Examples
+        --------
+        >>> import spacenet_cube as sc
+        >>> cube = sc.open_cube("AOI_2_Vegas", "MUL", root="cubes")  # doctest: +SKIP
+        >>> float(cube.spacenet.ndvi().mean())  # doctest: +SKIP
+        0.21
+        """
+        image, where = self._bands((nir, red))
+        ndvi: xr.DataArray = xr.apply_ufunc(
+            _normalized_difference,
+            image,
+            self.valid,
+            kwargs={"where": where},
+            input_core_dims=[["band"], []],
+            dask="parallelized",
+            output_dtypes=[np.float32],
+            keep_attrs=False,
+        )
+        ndvi.attrs = {
+            "long_name": "normalized difference vegetation index",
+            "units": "1",
+            "valid_min": -1.0,
+            "valid_max": 1.0,
+            "comment": f"({nir} - {red}) / ({nir} + {red}) of digital numbers",
+            **_grid_mapping(self._cube),
+        }
+        return ndvi.drop_vars(("wavelength", "fwhm"), errors="ignore").rename("ndvi")
+
+    def rgb(self, stretch: tuple[float, float] | None = (2, 98)) -> xr.DataArray:
+        """Return a true-colour picture, lazily; of a panchromatic cube, a grey one.
+
+        Parameters
+        ----------
+        stretch
+            Percentiles of each band's valid digital numbers that become dark and bright.
+            They come from the cube's coarsest overview, so parts of a cube look alike; of
+            a dataset that no longer knows its cube they come from a sample of itself.
+            None leaves digital numbers as they are.
+
+        Returns
+        -------
+        xarray.DataArray
+            Shaped (y, x, rgb).  Stretched: uint8, 1 to 255, and 0 for nodata.  Else the
+            cube's own type.
+
+        Raises
+        ------
+        RecipeError
+            If the percentiles are no rising pair within 0 to 100, the cube lacks a
+            colour, or has lost ``source_index``.
+        """
+        names = ("pan",) * 3 if self._names == ("pan",) else _COLOURS
+        image, where = self._bands(names)
+        if stretch is None:
+            picture = image.isel(band=list(where)).rename(band="rgb")
+            picture = picture.transpose(..., "rgb").assign_coords(rgb=list(_COLOURS))
+            return picture.drop_vars(("wavelength", "fwhm"), errors="ignore").rename("rgb")
+        limits = self._limits(names, _checked(stretch))
+        drawn: xr.DataArray = xr.apply_ufunc(
+            _stretched,
+            image,
+            self.valid,
+            limits if image.chunks else limits.compute(),
+            kwargs={"where": where},
+            input_core_dims=[["band"], [], ["rgb", "limit"]],
+            output_core_dims=[["rgb"]],
+            dask="parallelized",
+            output_dtypes=[np.uint8],
+            keep_attrs=False,
+        )
+        kind = "grey" if names[0] == "pan" else "true colour"
+        drawn.attrs = {"long_name": kind, "_FillValue": np.uint8(0), **_grid_mapping(self._cube)}
+        return drawn.assign_coords(rgb=list(_COLOURS)).rename("rgb")
+
+    def plot(
+        self, *, stretch: tuple[float, float] = (2, 98), ax: "Axes | None" = None
+    ) -> "AxesImage":
+        """Draw the picture of ``rgb`` at a size that fits a screen.
+
+        Parameters
+        ----------
+        stretch
+            Percentiles of digital numbers that become dark and bright.
+        ax
+            Matplotlib axes to draw on; by default the current ones.
+
+        Returns
+        -------
+        matplotlib.image.AxesImage
+            What was drawn, from about a million pixels, a metre as long across as up.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from spacenet_cube.quicklook import draw  # noqa: PLC0415 - stands above opening
+
+        return draw(self._cube, stretch=stretch, ax=ax)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the bands, in order; one where a single band was selected."""
+        if "band" not in self._cube.coords:
+            return ()
+        return tuple(str(name) for name in np.atleast_1d(self._cube["band"].values))
+
+    def _variable(self, name: str) -> xr.DataArray:
+        if name not in self._cube.variables:
+            raise RecipeError(
+                f"the dataset has no variable '{name}' (it has "
+                f"{', '.join(map(str, self._cube.variables))}); keep '{name}' when you "
+                "select variables of a cube"
+            )
+        return self._cube[name]
+
+    def _bands(self, names: Sequence[str]) -> tuple[xr.DataArray, tuple[int, ...]]:
+        missing = sorted(set(names) - set(self._names))
+        if missing:
+            raise RecipeError(
+                f"the cube has no band {' or '.join(map(repr, missing))} "
+                f"(it has {', '.join(self._names) or 'none'}); open a product that has it, "
+                "or keep it when you select bands"
+            )
+        image = self._variable("image")
+        image = image if "band" in image.dims else image.expand_dims("band")
+        places = [self._names.index(name) for name in names]
+        cover = _cover(places)
+        image = image.isel(band=cover)
+        image = image.chunk(band=-1) if image.chunks else image
+        return image, tuple((place - cover.start) // cover.step for place in places)
+
+    def _limits(self, names: Sequence[str], stretch: tuple[float, float]) -> xr.DataArray:
+        """Percentiles of each named band, shaped (rgb, limit), lazy."""
+        opener: Callable[[int], xr.Dataset] | None = self._cube.encoding.get(OPEN_LEVEL)
+        sample = thinned(self._cube) if opener is None else opener(-1)
+        image, where = sample.spacenet._bands(names)  # noqa: SLF001 - our own class
+        valid = sample.spacenet.valid
+        dims = valid.dims
+        if image.chunks:
+            whole = dict.fromkeys(dims, -1)
+            image, valid = image.chunk(whole), valid.chunk(whole)
+        limits: xr.DataArray = xr.apply_ufunc(
+            _percentiles,
+            image.drop_vars(list(image.coords)),
+            valid.drop_vars(list(valid.coords)),
+            kwargs={"where": where, "stretch": stretch},
+            input_core_dims=[["band", *dims], [*dims]],
+            output_core_dims=[["rgb", "limit"]],
+            dask="parallelized",
+            output_dtypes=[np.float32],
+            dask_gufunc_kwargs={"output_sizes": {"rgb": len(where), "limit": 2}},
+            keep_attrs=False,
+        )
+        return limits
+
+
+def thinned(cube: xr.Dataset) -> xr.Dataset:
+    """Return every n-th pixel, so that neither edge has more than about two thousand."""
+    step = {dim: max(1, cube.sizes.get(dim, 1) // SAMPLE_PX) for dim in ("y", "x")}
+    return cube.isel({dim: slice(None, None, n) for dim, n in step.items()}, missing_dims="ignore")
+
+
+def _cover(places: Sequence[int]) -> slice:
+    """Return the sparsest slice that holds all places.
+
+    Dask merges a plain slice, and nothing else, into the read itself: asked for a list of
+    bands, or for two bands one by one, it reads every band of a chunk.
+    """
+    first = min(places)
+    step = math.gcd(*(place - first for place in places)) or 1
+    return slice(first, max(places) + 1, step)
+
+
+def _checked(stretch: tuple[float, float]) -> tuple[float, float]:
+    low, high = stretch
+    if not 0 <= low < high <= 100:  # noqa: PLR2004 - per cent
+        raise RecipeError(
+            f"a stretch from percentile {low} to {high} leaves no range; "
+            "give a rising pair within 0 to 100, such as (2, 98)"
+        )
+    return low, high
+
+
+def _grid_mapping(cube: xr.Dataset) -> dict[str, str]:
+    """Return what rioxarray finds the CRS by."""
+    return {"grid_mapping": "spatial_ref"} if "spatial_ref" in cube.coords else {}
+
+
+def _normalized_difference(
+    image: "NDArray[Any]", valid: "NDArray[np.bool_]", *, where: tuple[int, ...]
+) -> "NDArray[np.float32]":
+    """Return (first - second) / (first + second) of bands on the last axis."""
+    first, second = (image[..., place].astype(np.float32) for place in where)
+    total = first + second
+    out = np.full(total.shape, np.nan, np.float32)
+    np.divide(first - second, total, out=out, where=valid & (total != 0))
+    return out
+
+
+def _percentiles(
+    image: "NDArray[Any]",
+    valid: "NDArray[np.bool_]",
+    *,
+    where: tuple[int, ...],
+    stretch: tuple[float, float],
+) -> "NDArray[np.float32]":
+    """Return each band's percentiles of valid pixels, shaped (bands, 2)."""
+    samples = (image[place][valid].astype(np.float32) for place in where)
+    finite = [sample[np.isfinite(sample)] for sample in samples]
+    limits = [np.percentile(sample, stretch) if sample.size else (0, 1) for sample in finite]
+    return np.asarray(limits, np.float32)
+
+
+def _stretched(
+    image: "NDArray[Any]",
+    valid: "NDArray[np.bool_]",
+    limits: "NDArray[np.float32]",
+    *,
+    where: tuple[int, ...],
+) -> "NDArray[np.uint8]":
+    """Map each band's limits to 1 and 255 and nodata to 0, bands on the last axis."""
+    out = np.zeros((*image.shape[:-1], len(where)), np.uint8)
+    for channel, place in enumerate(where):
+        low, high = limits[channel]
+        grey = (image[..., place].astype(np.float32) - low) / max(high - low, np.float32(1e-6))
+        scaled = 1 + np.rint(254 * np.clip(np.nan_to_num(grey), 0, 1))
+        out[..., channel] = np.where(valid, scaled, 0)
+    return out

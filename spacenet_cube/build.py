@@ -1,0 +1,221 @@
+"""Building: the stages joined, unit by unit, on any executor.
+
+Units are values; each is done by anyone, any number of times, in any order.  A bounded
+number is in flight, so memory does not grow with the area.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.core.mosaic import mosaic
+from spacenet_cube.core.overview import halve
+from spacenet_cube.core.plan import Plan, Unit
+from spacenet_cube.core.progress import Progress
+from spacenet_cube.publish import make_way, publish, refuse_overwriting
+from spacenet_cube.read import reader
+from spacenet_cube.storage import Location, locate
+from spacenet_cube.write import level_arrays, write_coordinates
+
+_IN_FLIGHT_PER_WORKER = 2
+
+
+def build(
+    plan: Plan,
+    to: str | Path,
+    *,
+    workers: int | None = None,
+    replace: bool = False,
+    executor: Executor | None = None,
+    target_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Build a cube and publish it.
+
+    Parameters
+    ----------
+    plan
+        What to build.
+    to
+        Folder or URL below which the cube lands, at ``<aoi>/<product>.zarr``.
+    workers
+        Units at once; the number of processors by default.  `peak_memory_bytes` of the
+        plan says what they take.
+    replace
+        Whether a published cube may be overwritten.
+    executor
+        Runs the units; a thread pool of ``workers`` by default.
+    target_options
+        Keyword arguments of the target's fsspec filesystem.
+    progress
+        Told the stage, how many of its units are done, and how many there are.
+
+    Returns
+    -------
+    str
+        Where the cube is.
+
+    Raises
+    ------
+    CubeExistsError
+        If a published cube stands there and ``replace`` is false.
+    SourceError
+        If a scene cannot be read; the cube stays unpublished.
+    StoreError
+        If the target refuses or fails; the cube stays unpublished.
+    """
+    cube = locate(to, target_options) / plan.cube_path
+    make_way(cube, replace=replace)
+    count = workers or os.cpu_count() or 1
+    with _pool(executor, count) as pool:
+        run = partial(_run, pool, count * _IN_FLIGHT_PER_WORKER, progress)
+        run("build", partial(build_unit, plan, cube), plan.units)
+        for level in range(2, len(plan.levels)):
+            name = f"overview {level} of {len(plan.levels) - 1}"
+            run(name, partial(build_overview, plan, cube, level), _overview_blocks(plan, level))
+    write_coordinates(plan, cube.store())
+    publish(plan, cube)
+    return cube.url
+
+
+def check_target(
+    plan: Plan,
+    to: str | Path,
+    *,
+    replace: bool = False,
+    target_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse a build that would overwrite a published cube, before any work is done.
+
+    Parameters
+    ----------
+    plan
+        What would be built.
+    to
+        Folder or URL below which the cube would land.
+    replace
+        Whether a published cube may be overwritten.
+    target_options
+        Keyword arguments of the target's fsspec filesystem.
+
+    Raises
+    ------
+    CubeExistsError
+        If a published cube stands there and ``replace`` is false.
+    StoreError
+        If the target cannot be reached.
+    """
+    refuse_overwriting(locate(to, target_options) / plan.cube_path, replace=replace)
+
+
+def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
+    """Do one work unit: read, mosaic, encode and write it, and its first overview.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    unit
+        Which part of it to do.
+
+    Raises
+    ------
+    SourceError
+        If a scene cannot be read.
+    StoreError
+        If the target refuses or fails.
+    """
+    pixels = mosaic(plan, unit, reader(plan.product.band_indexes))
+    store = cube.store()
+    level_arrays(plan, 0, store).write(unit.block, pixels)
+    if len(plan.levels) > 1:
+        half = halve(pixels, plan.product.nodata)
+        level_arrays(plan, 1, store).write(_half(unit.block), half)
+
+
+def _half(block: Block) -> Block:
+    """Where a block lies in the next overview."""
+    return Block(block.row // 2, block.col // 2, (block.height + 1) // 2, (block.width + 1) // 2)
+
+
+def _overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
+    return tuple(blocks(plan.levels[level].shape_yx, plan.product.encoding.shard))
+
+
+def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None:
+    """Make one shard of an overview from the level below it.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    level
+        2 or more: the first overview is made with the units.
+    block
+        One shard of the level.
+
+    Raises
+    ------
+    StoreError
+        If the target refuses or fails, or the level below is damaged.
+    """
+    store = cube.store()
+    rows, cols = plan.levels[level - 1].shape_yx
+    top, left = block.row * 2, block.col * 2
+    below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
+    pixels = level_arrays(plan, level - 1, store).read(below)
+    level_arrays(plan, level, store).write(block, halve(pixels, plan.product.nodata))
+
+
+@contextmanager
+def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
+    """The caller's executor, or threads that are gone afterwards."""
+    if executor is not None:
+        yield executor
+        return
+    with ThreadPoolExecutor(workers, "build") as pool:
+        yield pool
+
+
+def _run[T](
+    pool: Executor,
+    in_flight: int,
+    progress: Progress | None,
+    stage: str,
+    task: Callable[[T], None],
+    items: Iterable[T],
+) -> None:
+    """Run a task on every item, a bounded number at once; the first failure ends it."""
+    waiting = tuple(items)
+    told = progress or _silent
+    told(stage, 0, len(waiting))
+    rest = iter(waiting)
+    running: set[Future[None]] = set()
+    done = 0
+    try:
+        while True:
+            running |= {pool.submit(task, item) for item in islice(rest, in_flight - len(running))}
+            if not running:
+                return
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                done += 1
+                told(stage, done, len(waiting))
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""

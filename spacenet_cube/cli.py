@@ -1,0 +1,255 @@
+"""The command line: the same verbs as the package, and no logic of its own.
+
+Heavy imports wait until a command runs, so that ``--help`` answers at once.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spacenet_cube.errors import CubeError
+from spacenet_cube.version import __version__
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from spacenet_cube.core.plan import Plan
+
+app = typer.Typer(
+    name="spacenet-cube",
+    help="SpaceNet's rasters, or any folder of GeoTIFFs, as chunked Zarr cubes by recipe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[str, typer.Argument(help="Path of a recipe, or a bundled name.")]
+CubeArgument = Annotated[str, typer.Argument(help="Path or URL of a cube.")]
+ProductOption = Annotated[
+    list[str] | None, typer.Option("--product", "-p", help="Only this product; may be repeated.")
+]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", help="Folder or URL that holds the rasters.")
+]
+TargetOption = Annotated[str, typer.Option("--to", help="Folder or URL to put cubes below.")]
+ScratchOption = Annotated[
+    Path | None, typer.Option(help="Folder for unpacked archives; emptied afterwards.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Units at once; default: processors.")
+]
+ProfileOption = Annotated[
+    str | None, typer.Option(help="Encoding: cloud or gdal312; default: the recipe's.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+) -> None:
+    if version:
+        typer.echo(f"spacenet-cube {__version__}")
+        raise typer.Exit
+
+
+@app.command("recipes")
+def recipes_command(as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """List the bundled recipes and their products."""
+    from spacenet_cube.recipes import bundled_recipes, load_recipe
+
+    found = [load_recipe(name) for name in bundled_recipes()]
+    if as_json:
+        _print_json({recipe.name: [p.name for p in recipe.products] for recipe in found})
+        return
+    for recipe in found:
+        typer.echo(f"{recipe.name}  {recipe.title or ''}")
+        for product in recipe.products:
+            also = f" (also {', '.join(product.aliases)})" if product.aliases else ""
+            typer.echo(f"  {product.name}{also}: {product.title or ''}")
+
+
+@app.command("sample")
+def sample_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the corpus.")],
+    aoi: Annotated[list[str] | None, typer.Option(help="Only this AOI; may be repeated.")] = None,
+    product: ProductOption = None,
+    tile_size: Annotated[
+        int | None, typer.Option(help="Edge of a whole PAN tile, pixels; real ones have 16384.")
+    ] = None,
+) -> None:
+    """Write a small synthetic corpus in the bucket's real layout."""
+    from spacenet_cube.sample import write_sample
+    from spacenet_cube.terminal import Bars, bars
+
+    options = {} if tile_size is None else {"tile_size": tile_size}
+    with bars() as shown:
+        tell = Bars(shown, "sample").tell
+        files = write_sample(
+            folder,
+            aois=aoi or None,
+            products=product or None,
+            progress=lambda done, total: tell("files", done, total),
+            **options,
+        )
+    typer.echo(f"{len(files)} files under {folder}")
+
+
+@app.command("plan")
+def plan_command(
+    recipe: RecipeArgument,
+    product: ProductOption = None,
+    source: SourceOption = None,
+    to: TargetOption = "cubes",
+    workers: WorkersOption = None,
+    profile: ProfileOption = None,
+    scratch: ScratchOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Survey the sources and show what a build would do, without doing it."""
+    from spacenet_cube.core.plan import summary
+
+    with _plans(recipe, product, source, profile, scratch) as (planned, _):
+        count = workers or os.cpu_count() or 1
+        figures = [{**summary(one, count), "to": f"{to}/{one.cube_path}"} for one in planned]
+    if as_json:
+        _print_json({"plans": figures})
+        return
+    from rich.console import Console
+
+    from spacenet_cube.terminal import plan_table
+
+    Console().print(plan_table(figures))
+
+
+@app.command("build")
+def build_command(
+    recipe: RecipeArgument,
+    product: ProductOption = None,
+    source: SourceOption = None,
+    to: TargetOption = "cubes",
+    workers: WorkersOption = None,
+    profile: ProfileOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite a published cube.")
+    ] = False,  # noqa: FBT002
+    scratch: ScratchOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Build cubes and publish them."""
+    from spacenet_cube.build import build, check_target
+    from spacenet_cube.terminal import Bars
+
+    built: list[dict[str, Any]] = []
+    with _plans(recipe, product, source, profile, scratch) as (planned, shown):
+        for one in planned:
+            check_target(one, to, replace=replace)
+        for one in planned:
+            tell = Bars(shown, one.product.name).tell
+            url = build(one, to, workers=workers, replace=replace, progress=tell)
+            built.append({"product": one.product.name, "cube": url, "digest": one.digest})
+            if not as_json:
+                typer.echo(url)
+    if as_json:
+        _print_json({"recipe": recipe, "cubes": built})
+
+
+@app.command("info")
+def info_command(cube: CubeArgument, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """Show what a cube holds."""
+    from spacenet_cube.info import cube_info, render
+
+    found = cube_info(cube, count_bytes=True)
+    if as_json:
+        _print_json(found.to_dict())
+        return
+    from rich.console import Console
+
+    Console().print(render(found))
+
+
+@app.command("quicklook")
+def quicklook_command(
+    cube: CubeArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG to write; default: <cube>.png.")
+    ] = None,
+    size_px: Annotated[int, typer.Option("--size", help="Longer edge of a map, pixels.")] = 1024,
+) -> None:
+    """Draw a cube as a PNG."""
+    from spacenet_cube.quicklook import quicklook
+
+    typer.echo(str(quicklook(cube, output, size_px=size_px)))
+
+
+@app.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from spacenet_cube.core.recipe import Recipe
+
+    _print_json(Recipe.model_json_schema())
+
+
+@contextmanager
+def _plans(
+    name: str,
+    products: Sequence[str] | None,
+    source: str | None,
+    profile: str | None,
+    scratch: Path | None,
+) -> Iterator[tuple[list["Plan"], "Progress"]]:
+    """Plans of the products asked for; what was unpacked for them is gone afterwards."""
+    from spacenet_cube.core.plan import plan
+    from spacenet_cube.recipes import load_recipe
+    from spacenet_cube.scratch import scratch_folder
+    from spacenet_cube.survey import survey
+    from spacenet_cube.terminal import Bars, bars
+
+    recipe = load_recipe(name)
+    wanted = [recipe.product(p) for p in products or ()] or list(recipe.products)
+    if profile is not None:
+        wanted = [product.with_profile(profile) for product in wanted]
+    with bars() as shown, scratch_folder(scratch) as folder:
+        planned = []
+        for product in dict.fromkeys(wanted):
+            tell = Bars(shown, product.name).tell
+            where = folder / product.name
+            scenes = survey(recipe, product, source=source, scratch=where, progress=tell)
+            planned.append(plan(recipe, product, scenes))
+        yield planned, shown
+
+
+def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
+    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def main() -> None:
+    """Run a command; leave with 0 done, 1 the work failed, 2 the request was wrong."""
+    try:
+        app()
+    except CubeError as error:
+        _leave(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _leave("stopped; nothing that was published has changed", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("SPACENET_CUBE_DEBUG"):
+            raise
+        _leave(
+            f"unexpected {type(error).__name__}: {error}; this is a fault of spacenet-cube: "
+            "please report it with what SPACENET_CUBE_DEBUG=1 shows",
+            1,
+        )
+
+
+def _leave(message: str, code: int) -> None:
+    typer.echo(f"spacenet-cube: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,126 @@
+"""Lattices: recognising the one grid that many scenes were cut from.
+
+Pure.  Tiles of one delivery abut exactly on the ground, yet their headers carry rounding
+noise: corners are off by up to a thousandth of a pixel, and pixel sizes differ in the 8th
+digit.  A lattice is recognised when every corner of every scene lies within a stated
+tolerance of it; the scenes are then snapped, and their pixels are never resampled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from affine import Affine
+
+from spacenet_cube.core.grid import Block, Grid
+from spacenet_cube.core.scene import Scene
+from spacenet_cube.errors import RecipeError
+
+_DIGITS = range(1, 17)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A grid, and where each scene lies on it."""
+
+    grid: Grid
+    """The smallest grid on the lattice that holds every scene."""
+
+    blocks: tuple[Block, ...]
+    """Pixels of the grid that each scene covers, in the order of the scenes."""
+
+    deviation_px: float
+    """Largest distance of a scene's corner from the lattice, pixels."""
+
+
+def _shortest_between(low: float, high: float, fallback: float) -> float:
+    """The number with the fewest digits in ``[low, high]``."""
+    for digits in _DIGITS:
+        candidate = float(f"{(low + high) / 2:.{digits}g}")
+        if low <= candidate <= high:
+            return candidate
+    return fallback
+
+
+def _pixel_edge(edges: Sequence[float]) -> float:
+    """One pixel edge for all: what the headers agree on, or the roundest they allow."""
+    low, high = min(edges), max(edges)
+    return low if low == high else _shortest_between(low, high, median(edges))
+
+
+def _refuse(scene: Scene, why: str, mend: str) -> RecipeError:
+    return RecipeError(f"scene {scene.id} {why}, so pixels cannot pass through unchanged; {mend}")
+
+
+_MEND = (
+    "give the product a grid to resample onto, such as grid: {crs: utm, resolution: 0.5}, "
+    "or exclude the scene"
+)
+
+
+def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
+    """Recognise the lattice that scenes share, and place each of them on it.
+
+    The lattice's pixel size is the one all headers state or, where they differ by
+    rounding, the number with the fewest digits among them.  Its origin is the
+    north-western corner of the scenes, as ``gdalbuildvrt`` has it.
+
+    Parameters
+    ----------
+    scenes
+        At least one, all of one CRS.
+    tolerance_px
+        How far a corner of a scene may lie from the lattice, pixels.
+
+    Returns
+    -------
+    Placement
+        The grid and one block a scene.
+
+    Raises
+    ------
+    RecipeError
+        If a scene is rotated or not north-up, or lies off the lattice by more than the
+        tolerance: its author names a grid to resample onto, or excludes the scene.
+
+    Examples
+    --------
+    >>> from spacenet_cube.core.lattice import place_on_lattice
+    >>> # doctest needs a Scene; see tests/test_lattice.py
+    """
+    for scene in scenes:
+        a, b, _, d, e, _ = tuple(scene.transform)[:6]
+        if b or d or a <= 0 or e >= 0:
+            raise _refuse(scene, "is rotated or not north-up", _MEND)
+    width = _pixel_edge([scene.transform.a for scene in scenes])
+    height = _pixel_edge([-scene.transform.e for scene in scenes])
+    west = min(scene.transform.c for scene in scenes)
+    north = max(scene.transform.f for scene in scenes)
+    placed = [_snap(scene, west, north, width, height) for scene in scenes]
+    worst = max(range(len(scenes)), key=lambda i: placed[i][1])
+    deviation_px = placed[worst][1]
+    if deviation_px > tolerance_px:
+        raise _refuse(
+            scenes[worst],
+            f"lies {deviation_px:.3g} pixels off the lattice of the others "
+            f"(origin {west!r}, {north!r}; pixel {width!r} x {height!r}; tolerance {tolerance_px})",
+            _MEND,
+        )
+    found = tuple(block for block, _ in placed)
+    rows = max(block.row + block.height for block in found)
+    cols = max(block.col + block.width for block in found)
+    transform = Affine(width, 0.0, west, 0.0, -height, north)
+    return Placement(Grid((rows, cols), transform, scenes[0].crs), found, deviation_px)
+
+
+def _snap(
+    scene: Scene, west: float, north: float, width: float, height: float
+) -> tuple[Block, float]:
+    """The block nearest to a scene, and how far its corners are from it in pixels."""
+    box = scene.box
+    rows, cols = scene.shape_yx
+    left, top = (box.west - west) / width, (north - box.north) / height
+    right, bottom = (box.east - west) / width, (north - box.south) / height
+    row, col = round(top), round(left)
+    off = (left - col, top - row, right - (col + cols), bottom - (row + rows))
+    return Block(row, col, rows, cols), max(map(abs, off))

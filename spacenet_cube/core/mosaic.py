@@ -1,0 +1,162 @@
+"""Mosaics: many scenes on one block of pixels.
+
+Pure: where samples come from is handed in.  Overlap is decided by validity, never by
+rectangles, so one scene's fill cannot hide another scene's ground.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacenet_cube.core.grid import Block
+from spacenet_cube.core.plan import STRIPE_ROWS, Piece, Plan, Unit
+from spacenet_cube.core.scene import Scene
+
+Samples = NDArray[Any]
+"""Shape (band, y, x)."""
+
+ReadWindow = Callable[[Block, Samples], None]
+"""Fill an array (band, y, x) with the samples of a window of one scene."""
+
+OpenScene = Callable[[Scene, Block], AbstractContextManager[ReadWindow]]
+"""Open a scene to read windows inside one window of it, and close it again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """A block of a cube in memory."""
+
+    image: Samples
+    """Shape (band, y, x)."""
+
+    source_index: NDArray[np.unsignedinteger[Any]]
+    """Shape (y, x): 0 is no data, k the k-th scene."""
+
+
+def valid_yx(samples: Samples, nodata: float) -> NDArray[np.bool_]:
+    """Say which pixels hold data: those where any band differs from nodata.
+
+    Parameters
+    ----------
+    samples
+        Shape (band, y, x).
+    nodata
+        Value that marks no data when every band holds it; NaN for float samples.
+
+    Returns
+    -------
+    array of bool
+        Shape (y, x).
+
+    Examples
+    --------
+    >>> valid_yx(np.array([[[0, 0]], [[0, 7]]]), 0)
+    array([[False,  True]])
+    """
+    found: NDArray[np.bool_] = _differs(samples[0], nodata)
+    for band in samples[1:]:
+        if found.all():
+            break
+        found |= _differs(band, nodata)
+    return found
+
+
+def _differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
+    different: NDArray[np.bool_] = ~np.isnan(band) if np.isnan(nodata) else band != nodata
+    return different
+
+
+def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
+    """Bring the scenes of a unit onto its pixels.
+
+    Parameters
+    ----------
+    plan
+        The plan the unit belongs to.
+    unit
+        What to make.
+    open_scene
+        Opens a scene for reading.
+
+    Returns
+    -------
+    Pixels
+        Of the unit's block; pixels that no scene covers hold the product's nodata.
+    """
+    shape_yx = (unit.block.height, unit.block.width)
+    pixels = Pixels(
+        np.full((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
+        np.zeros(shape_yx, plan.source_index_dtype),
+    )
+    painted: list[Block] = []
+    for piece in _by_precedence(unit.pieces, plan.product.mosaic):
+        scene = plan.scenes[piece.scene - 1]
+        alone = not any(piece.target.intersection(block) for block in painted)
+        with open_scene(scene, piece.window) as read:
+            for window, target in _stripes(piece):
+                part = _view(pixels, target)
+                if alone:
+                    _lay(part, piece.scene, scene.nodata, plan.product.nodata, window, read)
+                else:
+                    _lay_under(part, piece.scene, scene.nodata, plan.product.nodata, window, read)
+        painted.append(piece.target)
+    return pixels
+
+
+def _by_precedence(pieces: Sequence[Piece], rule: Literal["first", "last"]) -> Sequence[Piece]:
+    """The winner first, so that both rules are one rule."""
+    return pieces if rule == "first" else tuple(reversed(pieces))
+
+
+def _stripes(piece: Piece) -> list[tuple[Block, Block]]:
+    """Window and target, a bounded number of rows at a time."""
+    window, target = piece.window, piece.target
+    steps = range(0, window.height, STRIPE_ROWS)
+    return [
+        (
+            Block(window.row + step, window.col, rows, window.width),
+            Block(target.row + step, target.col, rows, target.width),
+        )
+        for step in steps
+        for rows in [min(STRIPE_ROWS, window.height - step)]
+    ]
+
+
+def _view(pixels: Pixels, block: Block) -> Pixels:
+    rows, cols = block.yx
+    return Pixels(pixels.image[:, rows, cols], pixels.source_index[rows, cols])
+
+
+def _valid(samples: Samples, tag: float | None, nodata: float) -> NDArray[np.bool_]:
+    """Valid by the product's nodata and, where the file has a tag, by the tag as well."""
+    found = valid_yx(samples, nodata)
+    return found if tag is None or tag == nodata else found & valid_yx(samples, tag)
+
+
+def _lay(
+    part: Pixels, number: int, tag: float | None, nodata: float, window: Block, read: ReadWindow
+) -> None:
+    """Put a scene where nothing lies yet: straight into place."""
+    read(window, part.image)
+    valid = _valid(part.image, tag, nodata)
+    if valid.all():
+        part.source_index[...] = number
+        return
+    part.source_index[valid] = number
+    if tag is not None and tag != nodata:
+        np.copyto(part.image, np.asarray(nodata, part.image.dtype), where=~valid)
+
+
+def _lay_under(
+    part: Pixels, number: int, tag: float | None, nodata: float, window: Block, read: ReadWindow
+) -> None:
+    """Put a scene only where no winner holds data."""
+    samples = np.empty(part.image.shape, part.image.dtype)
+    read(window, samples)
+    free = _valid(samples, tag, nodata) & (part.source_index == 0)
+    np.copyto(part.image, samples, where=free)
+    part.source_index[free] = number

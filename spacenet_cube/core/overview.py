@@ -1,0 +1,128 @@
+"""Overviews: a level from the one below it.
+
+Pure.  Four pixels become one.  Pixels without data are left out of the average, so the
+edge of a mosaic does not darken; integers are rounded half up, as GDAL's average
+resampling does.  ``source_index`` takes the scene most of the four come from.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spacenet_cube.core.mosaic import Pixels, Samples
+
+_QUAD = 4
+_STRIPE_ROWS = 256
+
+
+def halve(pixels: Pixels, nodata: float) -> Pixels:
+    """Reduce a block of a level to a block of the next.
+
+    Parameters
+    ----------
+    pixels
+        A block that starts on an even row and column; odd sizes are padded with no data.
+    nodata
+        The product's nodata value.
+
+    Returns
+    -------
+    Pixels
+        Half as high and wide, rounded up.  A pixel is valid where any of its four is.
+
+    Examples
+    --------
+    >>> quad = Pixels(np.array([[[2, 3], [0, 9]]], "uint16"), np.array([[1, 1], [0, 2]], "uint16"))
+    >>> half = halve(quad, 0)
+    >>> half.image.item(), half.source_index.item()
+    (5, 1)
+    """
+    count, rows, cols = pixels.image.shape
+    shape_yx = ((rows + 1) // 2, (cols + 1) // 2)
+    half = Pixels(
+        np.empty((count, *shape_yx), pixels.image.dtype),
+        np.empty(shape_yx, pixels.source_index.dtype),
+    )
+    for top in range(0, rows, _STRIPE_ROWS):
+        here, there = slice(top, top + _STRIPE_ROWS), slice(top // 2, (top + _STRIPE_ROWS) // 2)
+        index = _even(pixels.source_index[here], 0)
+        half.source_index[there] = _most_common(index)
+        valid = index > 0
+        for band, out in zip(pixels.image, half.image, strict=True):
+            out[there] = _average(_even(band[here], nodata), valid, nodata)
+        _keep_valid(half.image[:, there], half.source_index[there], nodata)
+    return half
+
+
+def _even(plane: NDArray[Any], filler: float) -> NDArray[Any]:
+    """The plane (y, x), padded to even sizes."""
+    rows, cols = plane.shape
+    if rows % 2 == 0 and cols % 2 == 0:
+        return plane
+    return np.pad(plane, ((0, rows % 2), (0, cols % 2)), constant_values=filler)
+
+
+def _quads(plane: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """The four pixels of each quad: north-west, north-east, south-west, south-east."""
+    return plane[0::2, 0::2], plane[0::2, 1::2], plane[1::2, 0::2], plane[1::2, 1::2]
+
+
+def _sum(plane: NDArray[Any]) -> NDArray[Any]:
+    """Sum of each quad, rows first because they are contiguous."""
+    pairs = plane[0::2] + plane[1::2]
+    total: NDArray[Any] = pairs[:, 0::2] + pairs[:, 1::2]
+    return total
+
+
+def _wide(plane: NDArray[Any]) -> NDArray[Any]:
+    """The plane in a type that holds the sum of four with room for rounding."""
+    kind, size = plane.dtype.kind, plane.dtype.itemsize
+    if kind == "f":
+        return plane.astype(np.float64)
+    if kind == "u" and size == np.dtype(np.uint16).itemsize and plane.max() < 1 << 13:
+        return plane
+    return plane.astype({1: np.int16, 2: np.int32}.get(size, np.int64))
+
+
+def _average(plane: NDArray[Any], valid: NDArray[np.bool_], nodata: float) -> NDArray[Any]:
+    """Average of the valid pixels of each quad, in the plane's type."""
+    integer = plane.dtype.kind in "iu"
+    if valid.all():
+        total = _sum(_wide(plane))
+        return ((total + 2) >> 2 if integer else total / _QUAD).astype(plane.dtype)
+    total = _sum(_wide(np.where(valid, plane, np.zeros((), plane.dtype))))
+    count = _sum(valid.astype(np.uint8)).astype(total.dtype)
+    least = np.maximum(count, 1)
+    mean = (2 * total + least) // (2 * least) if integer else total / least
+    return np.where(count > 0, mean, nodata).astype(plane.dtype)
+
+
+def _most_common(index: NDArray[Any]) -> NDArray[Any]:
+    """The scene most of each quad come from; the first in reading order among equals."""
+    low, high = index.min(), index.max()
+    if low == high:
+        return np.full((index.shape[0] // 2, index.shape[1] // 2), low, index.dtype)
+    quads = _quads(index)
+    best = np.zeros(quads[0].shape, index.dtype)
+    most = np.zeros(quads[0].shape, np.uint8)
+    for candidate in quads:
+        votes = sum((candidate == other).astype(np.uint8) for other in quads)
+        wins = (candidate > 0) & (votes > most)
+        best[wins] = candidate[wins]
+        most[wins] = votes[wins]
+    return best
+
+
+def _keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> None:
+    """Keep a valid pixel from averaging to nodata in every band, which would hide it."""
+    if np.isnan(nodata) or (source_index == 0).all():
+        return
+    lost = (image == nodata).all(axis=0) & (source_index > 0)
+    if lost.any():
+        step = 1 if nodata < _greatest(image.dtype) else -1
+        image[0][lost] += image.dtype.type(step)
+
+
+def _greatest(dtype: np.dtype[Any]) -> float:
+    return float(np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max)

@@ -1,0 +1,325 @@
+"""Plans: what a build will do, settled before it starts.
+
+Pure.  The same recipe and scenes give the same plan, byte for byte, and its digest names
+the build.  A plan holds no credentials and no clock, and pickles small.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from spacenet_cube.core.bands import Band
+from spacenet_cube.core.grid import Block, Grid, blocks, levels
+from spacenet_cube.core.lattice import place_on_lattice
+from spacenet_cube.core.recipe import Licence, Product, Recipe
+from spacenet_cube.core.scene import Scene, scene_order
+from spacenet_cube.errors import RecipeError
+
+SHARDS_PER_UNIT = 2
+"""Edge of a work unit in shards: 2 x 2, so that a unit's own overview fills one shard."""
+
+STRIPE_ROWS = 512
+"""Rows handled at once inside a unit, which bounds the memory beside the unit itself."""
+
+_MANY_SCENES = np.iinfo(np.uint16).max
+_ENCODED_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The part of one scene that lands in one unit."""
+
+    scene: int
+    """Number of the scene, from 1, as `source_index` holds it."""
+
+    window: Block
+    """Pixels of the scene."""
+
+    target: Block
+    """The same pixels, counted from the unit's corner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Work that anyone may do, any number of times, in any order."""
+
+    number: int
+    """Place in the plan, from 0."""
+
+    block: Block
+    """Pixels of the native grid; no other unit touches their shards."""
+
+    pieces: tuple[Piece, ...]
+    """Parts of scenes, in scene order; none where the unit holds no data."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a build needs to know.  Frozen, picklable, and the same for the same input."""
+
+    aoi: str
+    """Name of the recipe, such as ``AOI_2_Vegas``."""
+
+    licence: Licence
+    """What users of the cube must honour."""
+
+    product: Product
+    """The product's part of the recipe."""
+
+    scenes: tuple[Scene, ...]
+    """Sources; scene k of `source_index` is ``scenes[k - 1]``."""
+
+    dtype: str
+    """numpy's name of the sample type of every scene, and so of the cube."""
+
+    grid: Grid
+    """The native grid."""
+
+    deviation_px: float
+    """Largest distance of a scene's corner from the lattice, pixels, before snapping."""
+
+    units: tuple[Unit, ...]
+    """The native level, cut into work."""
+
+    @property
+    def cube_path(self) -> str:
+        """Where the cube lands below the target: ``AOI_2_Vegas/MUL.zarr``."""
+        return f"{self.aoi}/{self.product.name}.zarr"
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Bands of the cube, in order."""
+        return self.product.band_values
+
+    @cached_property
+    def levels(self) -> tuple[Grid, ...]:
+        """The native grid, then each overview, until one fits into a chunk."""
+        return levels(self.grid, self.product.encoding.chunk)
+
+    @property
+    def source_index_dtype(self) -> str:
+        """Smallest unsigned type that numbers every scene."""
+        return "uint16" if len(self.scenes) <= _MANY_SCENES else "uint32"
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel with all bands of the cube, raw."""
+        return len(self.bands) * np.dtype(self.dtype).itemsize
+
+    @property
+    def bytes_in(self) -> int:
+        """Raw bytes of source pixels that the units read, all bands of the files."""
+        sample = np.dtype(self.dtype).itemsize
+        return sum(
+            piece.window.pixels * self.scenes[piece.scene - 1].count * sample
+            for unit in self.units
+            for piece in unit.pieces
+        )
+
+    @property
+    def bytes_out(self) -> int:
+        """Raw bytes of all levels with their `source_index`, before compression."""
+        each = self.pixel_bytes + np.dtype(self.source_index_dtype).itemsize
+        return sum(rows * cols * each for rows, cols in (g.shape_yx for g in self.levels))
+
+    def peak_memory_bytes(self, workers: int) -> int:
+        """Upper estimate of the memory that the arrays of a build hold at once.
+
+        Each worker holds a unit, its `source_index`, a stripe beside it, the unit's
+        overview, and a shard as it is encoded.
+
+        Parameters
+        ----------
+        workers
+            Units in flight at once.
+
+        Returns
+        -------
+        int
+            Bytes, beside about 200 MB that the interpreter and its libraries need.
+        """
+        edge = self.product.encoding.shard * SHARDS_PER_UNIT
+        rows, cols = (min(edge, size) for size in self.grid.shape_yx)
+        pixel = self.pixel_bytes + np.dtype(self.source_index_dtype).itemsize
+        unit = rows * cols * pixel
+        stripe = min(STRIPE_ROWS, rows) * cols * pixel
+        shard = unit // SHARDS_PER_UNIT**2
+        return workers * int(unit + unit // 4 + 2 * stripe + shard * (1 + _ENCODED_SHARE))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain values, ready for JSON."""
+        return {
+            "aoi": self.aoi,
+            "product": self.product.model_dump(mode="json"),
+            "licence": self.licence.model_dump(mode="json"),
+            "dtype": self.dtype,
+            "grid": {
+                "crs": self.grid.crs,
+                "shape_yx": list(self.grid.shape_yx),
+                "transform": list(tuple(self.grid.transform)[:6]),
+                "deviation_px": self.deviation_px,
+            },
+            "levels": [list(level.shape_yx) for level in self.levels],
+            "scenes": [scene_facts(scene) for scene in self.scenes],
+            "units": [
+                [_quad(unit.block), [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces]]
+                for unit in self.units
+            ],
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the plan as canonical JSON; it names the build."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return sha256(canonical.encode()).hexdigest()
+
+
+def _quad(block: Block) -> list[int]:
+    return [block.row, block.col, block.height, block.width]
+
+
+def scene_facts(scene: Scene) -> dict[str, Any]:
+    """A scene as plain values, without the place it was found at."""
+    facts = asdict(replace(scene, href="")) | {"transform": list(tuple(scene.transform)[:6])}
+    del facts["href"]
+    return facts
+
+
+def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Plan:
+    """Settle how a cube will be built.
+
+    Parameters
+    ----------
+    recipe
+        What is wanted.
+    product
+        Name or alias of one of its products, or the product itself (a changed copy, say).
+    scenes
+        What `survey` found, in any order.
+
+    Returns
+    -------
+    Plan
+        The grid, the work units, and what each of them reads.
+
+    Raises
+    ------
+    RecipeError
+        If there are no scenes, or they lie on no common lattice.
+    """
+    wanted = recipe.product(product) if isinstance(product, str) else product
+    if not scenes:
+        raise RecipeError(
+            f"{recipe.name} {wanted.name} has no scenes, so there is nothing to build; "
+            "check the product's sources and exclude"
+        )
+    ordered = tuple(sorted(scenes, key=scene_order))
+    placement = place_on_lattice(ordered, wanted.grid.tolerance_px)
+    edge = wanted.encoding.shard * SHARDS_PER_UNIT
+    return Plan(
+        aoi=recipe.name,
+        licence=recipe.licence,
+        product=wanted,
+        scenes=ordered,
+        dtype=ordered[0].dtype,
+        grid=placement.grid,
+        deviation_px=placement.deviation_px,
+        units=units(placement.grid.shape_yx, edge, placement.blocks),
+    )
+
+
+def units(
+    shape_yx: tuple[int, int], edge_px: int, scene_blocks: Sequence[Block]
+) -> tuple[Unit, ...]:
+    """Cut a grid into units and say which part of which scene each of them needs.
+
+    Parameters
+    ----------
+    shape_yx
+        Rows and columns of the grid.
+    edge_px
+        Edge of a unit, pixels.
+    scene_blocks
+        Pixels of the grid that each scene covers, in scene order.
+
+    Returns
+    -------
+    tuple of Unit
+        North to south, then west to east; together they hold every pixel once.
+    """
+    across = -(-shape_yx[1] // edge_px)
+    held: dict[int, list[Piece]] = {}
+    for number, block in enumerate(scene_blocks, start=1):
+        for place in _touched(block, edge_px, across):
+            corner = divmod(place, across)
+            cell = Block(corner[0] * edge_px, corner[1] * edge_px, edge_px, edge_px)
+            shared = block.intersection(cell)
+            if shared is not None:
+                piece = Piece(number, shared.relative_to(block), shared.relative_to(cell))
+                held.setdefault(place, []).append(piece)
+    return tuple(
+        Unit(place, block, tuple(held.get(place, ())))
+        for place, block in enumerate(blocks(shape_yx, edge_px))
+    )
+
+
+def _touched(block: Block, edge_px: int, across: int) -> Sequence[int]:
+    """Numbers of the cells that a block touches."""
+    rows = range(block.row // edge_px, (block.row + block.height - 1) // edge_px + 1)
+    cols = range(block.col // edge_px, (block.col + block.width - 1) // edge_px + 1)
+    return [row * across + col for row in rows for col in cols]
+
+
+def level_name(level: int) -> str:
+    """Name of a level's group: empty for the native one, which is the root.
+
+    Examples
+    --------
+    >>> [level_name(level) for level in range(3)]
+    ['', 'ovr_2x', 'ovr_4x']
+    """
+    return "" if level == 0 else f"ovr_{2**level}x"
+
+
+def summary(planned: Plan, workers: int) -> Mapping[str, Any]:
+    """The figures people ask of a plan, as plain values.
+
+    Parameters
+    ----------
+    planned
+        The plan.
+    workers
+        Units in flight at once, for the peak memory.
+
+    Returns
+    -------
+    Mapping
+        Sizes in pixels and bytes; ready for JSON.
+    """
+    filled = [unit for unit in planned.units if unit.pieces]
+    return {
+        "aoi": planned.aoi,
+        "product": planned.product.name,
+        "cube": planned.cube_path,
+        "digest": planned.digest,
+        "crs": planned.grid.crs,
+        "shape_yx": list(planned.grid.shape_yx),
+        "resolution_xy": list(planned.grid.resolution_xy),
+        "bbox": list(asdict(planned.grid.box).values()),
+        "bands": [band.name for band in planned.bands],
+        "dtype": planned.dtype,
+        "scenes": len(planned.scenes),
+        "deviation_px": planned.deviation_px,
+        "levels": [list(level.shape_yx) for level in planned.levels],
+        "units": len(planned.units),
+        "units_with_data": len(filled),
+        "bytes_in": planned.bytes_in,
+        "bytes_out": planned.bytes_out,
+        "workers": workers,
+        "peak_memory_bytes": planned.peak_memory_bytes(workers),
+    }

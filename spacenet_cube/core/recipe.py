@@ -1,0 +1,301 @@
+"""Recipes: what a user wants, as data.
+
+A recipe is checked here and nowhere else.  It is frozen, refuses keys it does not know,
+and says nothing of how the work is done.  ``spacenet-cube schema`` prints its JSON
+Schema for editors.
+"""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from spacenet_cube.core.bands import Band, sensor_bands
+from spacenet_cube.errors import RecipeError
+
+DType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+"""Sample types a cube can hold, which are those that GeoTIFF and Zarr share."""
+
+Profile = Literal["cloud", "gdal312"]
+"""Names of the encoding profiles; see `Encoding`."""
+
+PROFILES: tuple[str, ...] = get_args(Profile)
+"""The same, to list."""
+
+_RESERVED = {"", ".", ".."}
+
+
+def _plain_name(name: str) -> str:
+    """Refuse a name that would leave its folder once it is part of a path."""
+    if name in _RESERVED or name != name.strip() or any(sign in name for sign in '/\\:*?"<>|\0'):
+        message = (
+            f"{name!r} becomes part of a path: use letters, digits, dots, dashes and underscores"
+        )
+        raise ValueError(message)
+    return name
+
+
+def _inside(pattern: str) -> str:
+    """Refuse a pattern that reaches outside the source it is relative to."""
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or ":" in pattern or "\\" in pattern or not pattern:
+        message = (
+            f"{pattern!r} must stay inside the source: give a path relative to it, "
+            "without '..', drive or scheme, such as 'scenes/*.tif'"
+        )
+        raise ValueError(message)
+    return pattern
+
+
+def _alone_is_a_list(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
+    """Let one pattern stand where a list of them may."""
+    return (value,) if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain_name)]
+Pattern = Annotated[str, Field(max_length=1024), AfterValidator(_inside)]
+Patterns = Annotated[
+    tuple[Pattern, ...], BeforeValidator(_alone_is_a_list), Field(min_length=1, max_length=64)
+]
+
+
+class Model(BaseModel):
+    """Frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+
+class Licence(Model):
+    """What a user of the cube must honour; carried into every cube."""
+
+    spdx: str = Field(description="SPDX identifier, such as CC-BY-SA-4.0.", min_length=1)
+    url: str | None = Field(None, description="Where the licence's text stands.")
+    attribution: str = Field(description="The credit line to show with the data.", min_length=1)
+
+
+class BandSpec(Model):
+    """A band described by the recipe itself rather than looked up by sensor."""
+
+    name: Name = Field(description="What cube.image.sel(band=...) takes.")
+    index: int | None = Field(
+        None, ge=1, le=65535, description="Band number in the files, from 1; default: its place."
+    )
+    wavelength_nm: float | None = Field(None, gt=0, description="Centre wavelength, nanometres.")
+    edges_nm: tuple[float, float] | None = Field(
+        None, description="Lower and upper edge of the band, nanometres."
+    )
+
+    @model_validator(mode="after")
+    def _edges_rise(self) -> Self:
+        if self.edges_nm is not None and not self.edges_nm[0] < self.edges_nm[1]:
+            message = f"edges_nm {list(self.edges_nm)} must rise: give [lower, upper]"
+            raise ValueError(message)
+        return self
+
+
+class Expect(Model):
+    """Facts the survey checks, so that a surprise is an error and never a cube."""
+
+    dtype: DType | None = Field(None, description="Sample type of every file.")
+    bands: int | None = Field(None, ge=1, description="Bands in every file.")
+    crs: str | None = Field(None, description="CRS of every file, such as EPSG:4326.")
+    pixel_size: tuple[float, float] | None = Field(
+        None,
+        description="Pixel width and height (x, y) in CRS units, both positive; "
+        "met when within 1e-4 of its value.",
+    )
+    scenes: int | None = Field(
+        None, ge=1, description="Number of scenes that a complete source holds."
+    )
+
+
+class NativeGrid(Model):
+    """The sources' own lattice; pixels pass through unchanged."""
+
+    kind: Literal["native"] = Field("native", description="Marks the native grid.")
+    tolerance_px: float = Field(
+        0.05,
+        ge=0,
+        le=0.5,
+        description="How far, in pixels, a scene's corner may lie from the lattice.",
+    )
+
+
+def _kind_of_band(value: Any) -> str:  # noqa: ANN401 - whatever the YAML held
+    """Tell a band's name from its description, so that faults are told of one of them."""
+    return "described" if isinstance(value, (dict, BandSpec)) else "named"
+
+
+def _native(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
+    return {"kind": "native"} if value == "native" else value
+
+
+class Encoding(Model):
+    """How pixels are chunked and compressed."""
+
+    profile: Profile = Field(
+        "cloud",
+        description="cloud: sharded, blosc zstd + crc32c. gdal312: unsharded zstd with "
+        "checksum, which GDAL 3.8 to 3.12 and QGIS open.",
+    )
+    chunk: int = Field(512, ge=16, le=8192, description="Edge of a chunk, pixels.")
+    shard: int = Field(
+        2048, ge=16, le=16384, description="Edge of a shard, pixels; a multiple of chunk."
+    )
+
+    @model_validator(mode="after")
+    def _shards_hold_whole_chunks(self) -> Self:
+        if self.shard % self.chunk:
+            message = (
+                f"shard {self.shard} does not hold whole chunks of {self.chunk}: "
+                "use a multiple, such as 2048 with 512"
+            )
+            raise ValueError(message)
+        return self
+
+
+def _looked_up(bands: Sequence[str | BandSpec], sensor: str | None) -> tuple[Band, ...]:
+    """Bands as values: those only named are the sensor's, where there is one."""
+    try:
+        return tuple(
+            Band(band.name, band.wavelength_nm, band.edges_nm)
+            if isinstance(band, BandSpec)
+            else sensor_bands(sensor, [band])[0]
+            if sensor
+            else Band(band)
+            for band in bands
+        )
+    except RecipeError as error:
+        raise ValueError(str(error)) from error
+
+
+class Product(Model):
+    """One cube to be: which files, which bands, which rules."""
+
+    name: Name = Field(description="Name of the cube; it is written to <recipe>/<name>.zarr.")
+    aliases: tuple[Name, ...] = Field((), description="Other names users know it by.")
+    title: str | None = Field(None, description="One line for people.")
+    sources: Annotated[
+        tuple[Patterns, ...],
+        BeforeValidator(_alone_is_a_list),
+        Field(
+            min_length=1,
+            description="Alternatives, tried in order; the first that matches any file is "
+            "used. Each is a pattern (or a list of patterns taken together), relative to "
+            "source, such as 'scenes/*.tif' or 'scenes.tar.gz'.",
+        ),
+    ]
+    exclude: tuple[str, ...] = Field(
+        (), description="Patterns of file names or keys to leave out, such as '*_COG.TIF'."
+    )
+    sensor: str | None = Field(None, description="WorldView-2 or WorldView-3: looks bands up.")
+    catalog_id: str | None = Field(None, description="The provider's id of the acquisition.")
+    bands: tuple[
+        Annotated[
+            Annotated[Name, Tag("named")] | Annotated[BandSpec, Tag("described")],
+            Discriminator(_kind_of_band),
+        ],
+        ...,
+    ] = Field(
+        min_length=1, description="Bands of the cube, in order: names, or descriptions."
+    )
+    nodata: float = Field(
+        0, description="Value that, in every band at once, marks a pixel without data."
+    )
+    mosaic: Literal["first", "last"] = Field(
+        "first", description="Which scene wins where valid pixels overlap, in scene order."
+    )
+    grid: Annotated[NativeGrid, BeforeValidator(_native)] = Field(
+        default_factory=NativeGrid, description="The grid of the cube: native."
+    )
+    encoding: Encoding = Field(default_factory=Encoding, description="Chunks and codecs.")
+    expect: Expect = Field(default_factory=Expect, description="Facts the survey checks.")
+
+    @field_validator("bands")
+    @classmethod
+    def _bands_are_known_and_distinct(
+        cls, bands: tuple[str | BandSpec, ...], info: ValidationInfo
+    ) -> tuple[str | BandSpec, ...]:
+        names = [band.name for band in _looked_up(bands, info.data.get("sensor"))]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            message = f"band {twice[0]!r} is named twice: give every band its own name"
+            raise ValueError(message)
+        return bands
+
+    def with_profile(self, profile: str) -> "Product":
+        """The same product under another encoding profile.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such profile.
+        """
+        if profile not in PROFILES:
+            raise RecipeError(
+                f"there is no encoding profile {profile!r}; use one of {', '.join(PROFILES)}"
+            )
+        encoding = self.encoding.model_copy(update={"profile": profile})
+        return self.model_copy(update={"encoding": encoding})
+
+    @property
+    def band_values(self) -> tuple[Band, ...]:
+        """Bands of the cube, in order."""
+        return _looked_up(self.bands, self.sensor)
+
+    @property
+    def band_indexes(self) -> tuple[int, ...]:
+        """Where each band stands in the files, from 1."""
+        return tuple(
+            place if isinstance(band, str) or band.index is None else band.index
+            for place, band in enumerate(self.bands, start=1)
+        )
+
+
+class Recipe(Model):
+    """One area of interest: its sources, and a cube for each product."""
+
+    name: Name = Field(description="Name of the area, such as AOI_2_Vegas.")
+    title: str | None = Field(None, description="One line for people.")
+    source: str | None = Field(
+        None, description="Folder or URL the patterns are relative to; --source overrides it."
+    )
+    licence: Licence = Field(description="What users of the cubes must honour.")
+    products: tuple[Product, ...] = Field(min_length=1, description="The cubes to be.")
+
+    @model_validator(mode="after")
+    def _product_names_are_distinct(self) -> Self:
+        names = [name for product in self.products for name in (product.name, *product.aliases)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            message = f"product name {twice[0]!r} stands twice: give every product its own"
+            raise ValueError(message)
+        return self
+
+    def product(self, name: str) -> Product:
+        """Find a product by name or alias, in any letter case.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe has no such product.
+        """
+        for product in self.products:
+            if name.casefold() in {n.casefold() for n in (product.name, *product.aliases)}:
+                return product
+        known = ", ".join(product.name for product in self.products)
+        raise RecipeError(
+            f"recipe {self.name} has no product {name!r}; it has {known}: name one of these"
+        )

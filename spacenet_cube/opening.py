@@ -1,0 +1,341 @@
+"""Open: a published cube as an xarray dataset, backed by dask, at any of its levels.
+
+One request reads all metadata, one each the coordinates ``band``, ``y`` and ``x``; pixels
+wait until they are asked for.  A chunk that is missing raises, and never passes for nodata.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import xarray as xr
+import zarr
+from dask.array.core import normalize_chunks
+from dask.base import tokenize
+from xarray.backends import ZarrStore
+from zarr.errors import GroupNotFoundError
+
+from spacenet_cube.accessor import OPEN_LEVEL, Level, levels
+from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.storage import Location, locate
+
+type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
+
+ALIASES: Mapping[str, str] = {
+    "MS": "MUL",
+    "PS-MS": "MUL-PanSharpen",
+    "PS-RGB": "RGB-PanSharpen",
+}
+"""Products by the names that today's bucket gives them."""
+
+_TASK_PX = 2048
+_PIXELS = ("image", "source_index")
+_CONFIG = {
+    "codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline",
+    "array.read_missing_chunks": False,
+}
+_CONFIG_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class LevelOpener:
+    """Opens the levels of one cube, dask chunks aligned to shards."""
+
+    url: str
+    """Where the cube lies."""
+
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    """How the storage is reached, as fsspec takes it; not shown, since it may hold secrets."""
+
+    def __call__(self, number: int) -> xr.Dataset:
+        """Open the level of that number; -1 is the coarsest."""
+        root = open_root(self.url, self.storage_options)
+        return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
+
+
+def open_cube(  # noqa: PLR0913 - each is a choice of its own
+    cube: str | os.PathLike[str],
+    product: str | None = None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    level: int | None = None,
+    resolution: float | None = None,
+    chunks: Chunks = "shard",
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Open a cube, or one of its overviews, lazily.
+
+    Parameters
+    ----------
+    cube
+        Path or URL of a cube; or, with ``product``, the name of an AOI.
+    product
+        Name of a product, such as ``MUL``; ``MS``, ``PS-MS`` and ``PS-RGB`` are understood.
+    root
+        Folder or URL that holds the AOI; by default the environment's
+        ``SPACENET_CUBE_ROOT``, else ``cubes``.
+    level
+        0 is native (the default); level n has pixels 2**n as large.
+    resolution
+        Instead of a level: the coarsest whose pixels are not coarser than this, in CRS
+        units (degrees for EPSG:4326); the native one where all are coarser.
+    chunks
+        What one dask task reads.  ``shard``: one shard, all bands (right for most work); of
+        a cube without shards, whole chunks of about 2048 x 2048 pixels together.
+        ``auto``: whole shards up to dask's ``array.chunk-size``.  A mapping: pixels along
+        ``band``, ``y``, ``x``; what it leaves out is as ``shard``.  None: no dask, pixels
+        are read at once when used.
+    storage_options
+        How the storage is reached, as fsspec takes it.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``image`` (band, y, x) of digital numbers as stored, never masked, and
+        ``source_index`` (y, x); a pixel is valid where the latter is above 0.  Attributes
+        of the root are there at every level.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such level, both level and resolution are given, or chunks make
+        no sense.
+    StoreError
+        If no published cube of ours is there, or it cannot be read.
+
+    Notes
+    -----
+    Digital numbers are not turned into floats with NaN, as ``xarray.open_zarr`` does by
+    default, because that doubles memory; use ``image.where(cube.spacenet.valid)``.
+
+    Examples
+    --------
+    >>> cube = open_cube("AOI_2_Vegas", "MUL", root="cubes", level=2)  # doctest: +SKIP
+    >>> cube.image.sel(band="nir1").mean().compute()  # doctest: +SKIP
+    """
+    url = cube_url(cube, product, root)
+    group = open_root(url, storage_options)
+    chosen = choose_level(levels(dict(group.attrs)), level, resolution)
+    return _open_level(group, chosen, chunks, LevelOpener(url, storage_options))
+
+
+def cube_url(
+    cube: str | os.PathLike[str],
+    product: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> str:
+    """Return where a cube lies.
+
+    Parameters
+    ----------
+    cube
+        Path or URL of a cube; or, with ``product``, the name of an AOI.
+    product
+        Name of a product, or an alias of one.
+    root
+        Folder or URL that holds the AOI; by default ``SPACENET_CUBE_ROOT``, else ``cubes``.
+
+    Returns
+    -------
+    str
+        Path or URL, without a slash at its end.
+
+    Raises
+    ------
+    RecipeError
+        If a path is given with a product, or a root without one.
+
+    Examples
+    --------
+    >>> cube_url("AOI_2_Vegas", "PS-MS", "s3://bucket/cubes/")
+    's3://bucket/cubes/AOI_2_Vegas/MUL-PanSharpen.zarr'
+    """
+    name = os.fspath(cube).rstrip("/")
+    if product is None:
+        if root is not None:
+            raise RecipeError(
+                f"'{name}' comes with a root but no product; name the product, such as "
+                f"open_cube('{name}', 'MUL', root=...), or give the cube's whole path alone"
+            )
+        return name
+    if "/" in name or os.sep in name:
+        raise RecipeError(
+            f"'{name}' is a path and comes with product '{product}'; give the path of a cube "
+            "alone, or the name of an AOI with a product"
+        )
+    above = os.fspath(root or os.environ.get("SPACENET_CUBE_ROOT") or "cubes").rstrip("/")
+    return f"{above}/{name}/{ALIASES.get(product, product)}.zarr"
+
+
+def choose_level(
+    there: tuple[Level, ...], level: int | None = None, resolution: float | None = None
+) -> Level:
+    """Choose a level by its number or by its resolution.
+
+    Parameters
+    ----------
+    there
+        Levels of the cube, finest first.
+    level
+        Number of a level.
+    resolution
+        Coarsest pixel wanted, in CRS units.
+
+    Returns
+    -------
+    Level
+        The level asked for; by resolution, the coarsest not coarser than asked for, or the
+        native one where all are coarser; by neither, the native one.
+
+    Raises
+    ------
+    RecipeError
+        If both are given, there is no such level, or the resolution is not positive.
+    """
+    if level is not None and resolution is not None:
+        raise RecipeError(
+            f"level {level} and resolution {resolution} are both given and may not agree; "
+            "give one of them"
+        )
+    if resolution is not None:
+        if not resolution > 0:
+            raise RecipeError(f"a resolution of {resolution} is no pixel size; give one above 0")
+        # Written and read back, sizes differ in the last digits.
+        fine = [each for each in there if each.resolution <= resolution * (1 + 1e-9)]
+        return fine[-1] if fine else there[0]
+    number = level or 0
+    if number not in range(len(there)):
+        raise RecipeError(
+            f"the cube has no level {number}; give one of "
+            + ", ".join(f"{each.number} ({_rows_cols(each)})" for each in there)
+        )
+    return there[number]
+
+
+def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zarr.Group:
+    """Open the root group of a published cube, all of its metadata in one read.
+
+    Parameters
+    ----------
+    url
+        Path or URL of the cube.
+    storage_options
+        How the storage is reached, as fsspec takes it.
+
+    Returns
+    -------
+    zarr.Group
+        Its arrays raise on a missing chunk, however and wherever they are read.
+
+    Raises
+    ------
+    StoreError
+        If nothing is there, a build is unfinished, it is no cube of ours, or it cannot
+        be read.
+    """
+    where = locate(url, storage_options)
+    store = where.store(read_only=True)
+    try:
+        with _our_config():
+            group = zarr.open_group(store, mode="r", zarr_format=3)
+    except (FileNotFoundError, GroupNotFoundError) as error:
+        raise StoreError(_not_there(url, where)) from error
+    except Exception as error:  # Each of fsspec's back ends raises errors of its own family.
+        raise StoreError(
+            f"{url} cannot be read: {type(error).__name__}: {error}; "
+            "check the address, and the credentials in storage_options"
+        ) from error
+    if "spacenet_cube" not in group.attrs or "image" not in group:
+        raise StoreError(
+            f"{url} is a Zarr group but no cube of spacenet_cube: its attributes lack "
+            "'spacenet_cube', or it has no array 'image'; open it with xarray.open_zarr, or "
+            "give the address of a cube, which ends in <AOI>/<product>.zarr"
+        )
+    return group
+
+
+def _not_there(url: str, where: Location) -> str:
+    """Say why no published cube is there."""
+    build = where.beside(".build")
+    try:
+        unfinished = build.exists()
+    except Exception:  # noqa: BLE001 - a hint is not worth a second error
+        unfinished = False
+    if unfinished:
+        return (
+            f"the cube at {url} is not published: {build.url} holds an unfinished build; "
+            "run the same 'spacenet-cube build' again to finish it"
+        )
+    hint = (
+        "check the address, or build it with 'spacenet-cube build'"
+        if "/" in url or url.endswith(".zarr")
+        else f"give a product too, such as open_cube('{url}', 'MUL'), or a cube's path"
+    )
+    return f"no cube at {url}: there is no Zarr v3 group; {hint}"
+
+
+@contextmanager
+def _our_config() -> Iterator[None]:
+    """Let arrays opened here read strictly and fast, and nobody else's.
+
+    An array takes both settings when it is opened and keeps them, through pickling too.
+    The configuration belongs to the whole process: two threads that set and restore it out
+    of step would leave it changed.
+    """
+    with _CONFIG_LOCK, zarr.config.set(_CONFIG):
+        yield
+
+
+def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpener) -> xr.Dataset:
+    with _our_config():
+        group = root if level.number == 0 else root[level.name]
+        assert isinstance(group, zarr.Group)
+        lazy = xr.open_dataset(
+            ZarrStore(group, mode="r"),
+            chunks=None,
+            mask_and_scale=False,
+            decode_coords="all",
+        )
+    cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
+    cube.attrs = {**root.attrs, **cube.attrs}
+    cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
+    if chunks is None:
+        return cube
+    token = tokenize(opener.url, level.name, dict(root.attrs))
+    sizes = _dask_chunks(cube["image"], chunks)
+    for name in _PIXELS:
+        along = {dim: size for dim, size in sizes.items() if dim in cube[name].dims}
+        cube[name] = cube[[name]].chunk(along, token=token)[name]
+    return cube
+
+
+def _dask_chunks(image: xr.DataArray, chunks: Chunks) -> dict[str, Any]:
+    # xarray by itself prefers the chunks inside a shard: 128 times as many tasks.
+    if image.encoding.get("shards"):
+        stored_yx = image.encoding["shards"][1:]
+    else:
+        # One chunk a task would be a graph as long as the cube has chunks.
+        stored_yx = [max(_TASK_PX // edge, 1) * edge for edge in image.encoding["chunks"][1:]]
+    shard = dict(zip(("band", "y", "x"), (image.sizes["band"], *stored_yx), strict=True))
+    if chunks == "shard":
+        return shard
+    if chunks == "auto":
+        stored = tuple(shard.values())
+        auto = normalize_chunks(  # type: ignore[no-untyped-call]
+            "auto", image.shape, dtype=image.dtype, previous_chunks=stored
+        )
+        return dict(zip(shard, auto, strict=True))
+    if not isinstance(chunks, Mapping) or not set(chunks) <= set(shard):
+        raise RecipeError(
+            f"chunks={chunks!r} makes no sense; give 'shard', 'auto', None, or pixels by "
+            "dimension, such as {'y': 2048, 'x': 2048}, along band, y, x"
+        )
+    return {**shard, **chunks}
+
+
+def _rows_cols(level: Level) -> str:
+    rows, cols = level.shape_yx
+    return f"{rows} x {cols} rows x columns of {level.resolution:.6g}"

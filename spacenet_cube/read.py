@@ -1,0 +1,111 @@
+"""Reading: samples of a scene, through rasterio and the GTiff driver alone.
+
+Other GDAL drivers can read any file or URL that a hostile raster names, so none is
+allowed.  A failed read is an error that names the scene, and never nodata.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.windows import Window
+
+from spacenet_cube.core.grid import Block
+from spacenet_cube.core.mosaic import OpenScene, ReadWindow, Samples
+from spacenet_cube.core.scene import Scene
+from spacenet_cube.errors import SourceError
+
+GDAL_OPTIONS = {
+    "GDAL_CACHEMAX": 64,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+    "NUM_THREADS": "1",
+}
+"""Settings under which every source is opened; the block cache, in MB, is one for all threads."""
+
+
+@contextmanager
+def open_raster(href: str) -> Iterator[Any]:
+    """Open a GeoTIFF for this thread alone.
+
+    Parameters
+    ----------
+    href
+        Local path.
+
+    Yields
+    ------
+    rasterio.DatasetReader
+        Never shared: GDAL's datasets are not safe across threads.
+
+    Raises
+    ------
+    rasterio.errors.RasterioIOError
+        If it is no GeoTIFF or cannot be read.
+    """
+    with (
+        rasterio.Env(**GDAL_OPTIONS),
+        rasterio.open(href, driver="GTiff", sharing=False) as dataset,
+    ):
+        yield dataset
+
+
+def reader(band_indexes: Sequence[int]) -> OpenScene:
+    """Make the function with which a mosaic reads its scenes.
+
+    Parameters
+    ----------
+    band_indexes
+        Bands to read, from 1, in the cube's order.
+
+    Returns
+    -------
+    OpenScene
+        Opens a scene; what it gives fills arrays (band, y, x) window by window.  Both
+        raise `SourceError`, which names the scene.
+    """
+    indexes = list(band_indexes)
+
+    @contextmanager
+    def open_scene(scene: Scene, _within: Block) -> Iterator[ReadWindow]:
+        with _naming(scene), open_raster(scene.href) as dataset:
+            _check_unchanged(scene, dataset)
+
+            def read(window: Block, out: Samples) -> None:
+                with _naming(scene):
+                    dataset.read(indexes, out=out, window=_window(window))
+
+            yield read
+
+    return open_scene
+
+
+def _window(block: Block) -> Window:
+    return Window(block.col, block.row, block.width, block.height)
+
+
+@contextmanager
+def _naming(scene: Scene) -> Iterator[None]:
+    """Turn what rasterio raises into an error that names the scene and the mend."""
+    try:
+        yield
+    except (RasterioIOError, RasterioError, OSError) as error:
+        cause = error.__cause__ or error
+        raise SourceError(
+            f"scene {scene.id} cannot be read: {cause}; try again, fetch {scene.key} anew, "
+            f'or add "{scene.id}" to exclude',
+            scene=scene.id,
+        ) from error
+
+
+def _check_unchanged(scene: Scene, dataset: Any) -> None:  # noqa: ANN401 - rasterio ships no types
+    found = (dataset.shape, dataset.count, dataset.dtypes[0])
+    if found != (scene.shape_yx, scene.count, scene.dtype):
+        raise SourceError(
+            f"scene {scene.id} is now {found[1]} x {found[0]} {found[2]} but was surveyed as "
+            f"{scene.count} x {scene.shape_yx} {scene.dtype}; survey and plan again",
+            scene=scene.id,
+        )

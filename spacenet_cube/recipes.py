@@ -1,0 +1,224 @@
+"""Recipe files: finding them, reading them safely, and pointing at the line at fault.
+
+A recipe may come from anyone.  It is read with PyYAML's safe loader, and its size, depth,
+aliases and duplicate keys are checked first: 271 bytes of aliases expand to 43 million
+items, and a duplicate key would silently win.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from spacenet_cube.core.recipe import Recipe
+from spacenet_cube.errors import RecipeError
+
+LIMIT_BYTES = 1 << 20
+"""Largest recipe that is read."""
+
+LIMIT_DEPTH = 20
+"""Deepest nesting that is read; recipes need 6."""
+
+_SUFFIXES = (".yaml", ".yml")
+_Path = tuple[str | int, ...]
+
+
+def bundled_recipes() -> tuple[str, ...]:
+    """Names of the recipes that ship with the package, in order.
+
+    Returns
+    -------
+    tuple of str
+        One name an area, such as ``AOI_2_Vegas``.
+    """
+    return tuple(sorted(path.stem for path in _bundle().glob("*.yaml")))
+
+
+def _bundle() -> Path:
+    """The folder of bundled recipes: inside the wheel, or beside the package in its source."""
+    here = Path(__file__).parent
+    inside = here / "recipes"
+    return inside if inside.is_dir() else here.parent / "recipes"
+
+
+def load_recipe(recipe: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    recipe
+        Path of a YAML file, or name of a bundled recipe.
+
+    Returns
+    -------
+    Recipe
+        Checked and frozen.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, or it is wrong; the message names file and line.
+
+    Examples
+    --------
+    >>> load_recipe("AOI_2_Vegas").product("MS").name
+    'MUL'
+    """
+    path = _find(recipe)
+    try:
+        if path.stat().st_size > LIMIT_BYTES:
+            raise RecipeError(
+                f"{path} has more than {LIMIT_BYTES:,} bytes, which no recipe needs; "
+                "name a recipe file"
+            )
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}; name a readable recipe") from error
+    return parse_recipe(text, str(path))
+
+
+def _find(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    named = str(recipe)
+    if named in bundled_recipes():
+        return _bundle() / f"{named}.yaml"
+    looks_like_path = path.suffix in _SUFFIXES or len(path.parts) > 1
+    mend = "check the path" if looks_like_path else "give a path, or one of these names"
+    raise RecipeError(
+        f"there is no recipe {named!r}; {mend} (bundled: {', '.join(bundled_recipes())})"
+    )
+
+
+def parse_recipe(text: str, name: str = "recipe") -> Recipe:
+    """Check the text of a recipe.
+
+    Parameters
+    ----------
+    text
+        YAML.
+    name
+        What messages call it: the path of the file, say.
+
+    Returns
+    -------
+    Recipe
+        Checked and frozen.
+
+    Raises
+    ------
+    RecipeError
+        If the text is no YAML, or not a recipe; the message names the line.
+    """
+    try:
+        _refuse_tricks(text, name)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = {} if root is None else dict(_lines(root, (), name))
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{name}, line {mark.line + 1}" if mark else name
+        raise RecipeError(f"{where}: this is not YAML: {error.problem}; mend the line") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{name}: this is not YAML: {error}; mend the file") from error
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_faults(name, lines, error))) from error
+
+
+def _refuse_tricks(text: str, name: str) -> None:
+    """Refuse aliases and deep nesting before anything is built from them."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise RecipeError(
+                f"{name}, line {line}: anchors and aliases (& and *) are not read in recipes, "
+                "because they can expand without bound; write the value out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > LIMIT_DEPTH:
+            raise RecipeError(
+                f"{name}, line {line}: nested more than {LIMIT_DEPTH} deep, which no recipe "
+                "needs; flatten it"
+            )
+
+
+def _lines(node: yaml.Node, path: _Path, name: str) -> Iterator[tuple[_Path, int]]:
+    """Line of every key and item, by path; a key that stands twice is refused."""
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(item, (*path, index), name)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError(f"{name}, line {line}: a key must be a plain word; correct it")
+            if key.value in seen:
+                raise RecipeError(
+                    f"{name}, line {line}: {key.value!r} stands twice, so one of them would "
+                    "silently win; remove one"
+                )
+            seen.add(key.value)
+            yield from _lines(value, (*path, key.value), name)
+            yield (*path, key.value), line
+
+
+def _faults(name: str, lines: dict[_Path, int], error: ValidationError) -> list[str]:
+    """A line a fault, top to bottom; what merely follows from a fault inside it is left out."""
+    found = [(_place(lines, tuple(fault["loc"])), fault) for fault in error.errors()]
+    places = [place for place, _ in found]
+    roots = [
+        (lines.get(place, 1), _told(f"{name}, line {lines.get(place, 1)}", place, fault))
+        for place, fault in found
+        if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
+        or fault["type"] == "missing"
+    ]
+    return list(dict.fromkeys(told for _, told in sorted(roots)))
+
+
+def _place(lines: dict[_Path, int], loc: _Path) -> _Path:
+    """Where in the file pydantic's location is: without its tags for alternatives."""
+    place: _Path = ()
+    for part in loc:
+        if (*place, part) in lines:
+            place = (*place, part)
+    return place
+
+
+def _told(where: str, place: _Path, fault: Any) -> str:  # noqa: ANN401 - pydantic's
+    """One fault of pydantic's as one line: where, what, and the mend."""
+    key = fault["loc"][-1] if fault["loc"] else "recipe"
+    message = fault["msg"].removeprefix("Value error, ")
+    match fault["type"]:
+        case "extra_forbidden":
+            told = (
+                f"{key!r} is not a key that recipes have here; correct or remove it "
+                "(spacenet-cube schema lists the keys)"
+            )
+        case "missing":
+            told = f"{key!r} is missing; add it"
+        case "value_error":
+            told = message
+        case _:
+            said = message[:1].lower() + message[1:]
+            told = f"{_short(fault['input'])} cannot stand: {said}; correct the value"
+    return f"{where}: {_shown(place)}: {told}"
+
+
+def _shown(path: Sequence[str | int]) -> str:
+    """A path as people write it: ``products[0].bands``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".") or "recipe"
+
+
+def _short(value: object, most: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -1,0 +1,113 @@
+"""The terminal: progress bars and tables.  Quiet where nobody watches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP = 1000
+
+
+def size(size_bytes: float) -> str:
+    """A number of bytes as people read it, in powers of 1000.
+
+    Examples
+    --------
+    >>> size(276_700_000_000)
+    '276.7 GB'
+    """
+    power = 0
+    while size_bytes >= _STEP and power < len(_UNITS) - 1:
+        size_bytes, power = size_bytes / _STEP, power + 1
+    return f"{size_bytes:.4g} {_UNITS[power]}"
+
+
+class Bars:
+    """Shows stages as progress bars; what a stage calls is `tell`."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress, self._title = progress, title
+        self._bars: dict[str, TaskID] = {}
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` of a stage is done."""
+        if stage not in self._bars:
+            self._bars[stage] = self._progress.add_task(f"{self._title}: {stage}", total=total)
+        self._progress.update(self._bars[stage], completed=done, total=total)
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Progress on standard error, shown only where that is a terminal."""
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as shown:
+        yield shown
+
+
+def plan_table(figures: Sequence[Mapping[str, Any]]) -> Table:
+    """The figures of plans side by side, one column a product.
+
+    Parameters
+    ----------
+    figures
+        What `spacenet_cube.core.plan.summary` gives for each plan.
+
+    Returns
+    -------
+    rich.table.Table
+        Ready to print.
+    """
+    table = Table(title=f"Plan for {figures[0]['aoi']}" if figures else "Plan")
+    table.add_column("", style="bold")
+    for one in figures:
+        table.add_column(str(one["product"]), justify="right")
+    columns = [_told(one) for one in figures]
+    for row in columns[0] if columns else ():
+        table.add_row(row, *(column[row] for column in columns))
+    return table
+
+
+def _told(one: Mapping[str, Any]) -> dict[str, str]:
+    """One plan's figures as words."""
+    rows, cols = one["shape_yx"]
+    width, height = one["resolution_xy"]
+    west, south, east, north = one["bbox"]
+    return {
+        "cube": str(one["cube"]),
+        "size (y, x)": f"{rows:,} x {cols:,} px",
+        "bands": f"{len(one['bands'])} x {one['dtype']}",
+        "CRS": str(one["crs"])[:40],
+        "pixel (x, y)": f"{width:.6g} x {height:.6g}",
+        "west, north": f"{west:.6f}, {north:.6f}",
+        "east, south": f"{east:.6f}, {south:.6f}",
+        "scenes": f"{one['scenes']:,}",
+        "off the lattice": f"{one['deviation_px']:.2g} px at most",
+        "levels": f"{len(one['levels'])}",
+        "work units": f"{one['units']:,} ({one['units_with_data']:,} with data)",
+        "pixels in": size(one["bytes_in"]),
+        "pixels out, raw": size(one["bytes_out"]),
+        f"memory, {one['workers']} workers": size(one["peak_memory_bytes"]),
+        "digest": str(one["digest"])[:12],
+    }

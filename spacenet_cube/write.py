@@ -1,0 +1,158 @@
+"""Writing: blocks of pixels into the arrays of a cube, whole shards at a time.
+
+The arrays are made from the plan's documents, which are not stored yet.  So a cube that
+is being written has no metadata at all, and nothing can open it by mistake.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import StorePath
+
+from spacenet_cube.core.documents import ArraySpec, coordinate_arrays, pixel_arrays
+from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.core.mosaic import Pixels
+from spacenet_cube.core.plan import Plan, level_name
+from spacenet_cube.errors import StoreError
+
+PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
+"""Encodes a shard in one pass: 1.5 to 2.5 times as fast as zarr's default."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelArrays:
+    """The two large arrays of a level, ready to be read and written."""
+
+    image: zarr.Array[Any]
+    """Shape (band, y, x)."""
+
+    source_index: zarr.Array[Any]
+    """Shape (y, x)."""
+
+    shard_px: int
+    """Edge of a shard, pixels."""
+
+    def write(self, block: Block, pixels: Pixels) -> None:
+        """Write a block, shard by shard, so that one encoded shard is held at a time.
+
+        Parameters
+        ----------
+        block
+            Pixels of the level; it starts on a shard and ends on one or at the edge.
+        pixels
+            Of that block: image (band, y, x) and source_index (y, x).
+
+        Raises
+        ------
+        StoreError
+            If the store refuses or fails.
+        """
+        try:
+            for part in blocks((block.height, block.width), self.shard_px):
+                rows, cols = part.yx
+                there = Block(block.row + part.row, block.col + part.col, part.height, part.width)
+                self.image[:, *there.yx] = pixels.image[:, rows, cols]
+                self.source_index[there.yx] = pixels.source_index[rows, cols]
+        except OSError as error:
+            raise StoreError(
+                f"writing rows {block.row}+{block.height}, columns {block.col}+{block.width} to "
+                f"{self.image.store_path} failed: {error}; free space or mend the store, then "
+                "build again"
+            ) from error
+
+    def read(self, block: Block) -> Pixels:
+        """Read a block back.
+
+        Parameters
+        ----------
+        block
+            Pixels of the level.
+
+        Returns
+        -------
+        Pixels
+            Image (band, y, x) and source_index (y, x).
+
+        Raises
+        ------
+        StoreError
+            If a chunk is missing or damaged.
+        """
+        try:
+            return Pixels(
+                np.asarray(self.image[:, *block.yx]), np.asarray(self.source_index[block.yx])
+            )
+        except (OSError, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
+            raise StoreError(
+                f"reading {block} back from {self.image.store_path} failed: {error}; build again "
+                "with --replace"
+            ) from error
+
+
+def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:
+    """An array on a store that does not hold its metadata."""
+    settings = {
+        "codec_pipeline.path": PIPELINE,
+        "array.write_empty_chunks": True,
+        "array.read_missing_chunks": False,
+    }
+    with zarr.config.set(settings):
+        return zarr.Array.from_dict(StorePath(store, path), spec.document())
+
+
+def level_arrays(plan: Plan, level: int, store: Store) -> LevelArrays:
+    """Open the large arrays of a level for reading and writing.
+
+    Parameters
+    ----------
+    plan
+        Its documents say what the arrays are.
+    level
+        0 for the native level, n for the n-th overview.
+    store
+        Where the cube is.
+
+    Returns
+    -------
+    LevelArrays
+        No metadata is read or written.
+    """
+    specs = pixel_arrays(plan, level)
+    opened = {name: _array(store, _path(level, name), spec) for name, spec in specs.items()}
+    return LevelArrays(shard_px=plan.product.encoding.shard, **opened)
+
+
+def write_coordinates(plan: Plan, store: Store) -> None:
+    """Write the small arrays of every level: band, y, x, spatial_ref, wavelength, fwhm.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    store
+        Where the cube is.
+
+    Raises
+    ------
+    StoreError
+        If the store refuses or fails.
+    """
+    try:
+        for level in range(len(plan.levels)):
+            for name, (spec, values) in coordinate_arrays(plan, level).items():
+                _array(store, _path(level, name), spec)[...] = values
+    except OSError as error:
+        raise StoreError(
+            f"writing the coordinates of {plan.cube_path} failed: {error}; free space or mend "
+            "the store, then build again"
+        ) from error
+
+
+def _path(level: int, name: str) -> str:
+    return f"{level_name(level)}/{name}".lstrip("/")
+
+
