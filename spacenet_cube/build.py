@@ -13,14 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.overview import halve
 from spacenet_cube.core.plan import Plan, Unit
 from spacenet_cube.core.progress import Progress
+from spacenet_cube.core.schedule import schedule
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
 from spacenet_cube.read import reader
-from spacenet_cube.storage import Location, locate
+from spacenet_cube.scratch import scratch_folder
+from spacenet_cube.staging import Stage
+from spacenet_cube.storage import Location, from_environment, locate
 from spacenet_cube.write import level_arrays, write_coordinates
 
 _IN_FLIGHT_PER_WORKER = 2
@@ -33,7 +37,8 @@ def build(
     workers: int | None = None,
     replace: bool = False,
     executor: Executor | None = None,
-    target_options: Mapping[str, Any] | None = None,
+    target_options: StorageOptions | Mapping[str, Any] | None = None,
+    scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Build a cube and publish it.
@@ -52,7 +57,10 @@ def build(
     executor
         Runs the units; a thread pool of ``workers`` by default.
     target_options
-        Keyword arguments of the target's fsspec filesystem.
+        How the target is reached; they go before ``SPACENET_CUBE_TARGET_OPTIONS``.
+    scratch
+        Folder in which remote scenes are mirrored while they are needed; the system's
+        temporary one by default.  It is emptied afterwards, even after a failure.
     progress
         Told the stage, how many of its units are done, and how many there are.
 
@@ -70,12 +78,16 @@ def build(
     StoreError
         If the target refuses or fails; the cube stays unpublished.
     """
-    cube = locate(to, target_options) / plan.cube_path
+    cube = target_location(to, target_options) / plan.cube_path
     make_way(cube, replace=replace)
     count = workers or os.cpu_count() or 1
     with _pool(executor, count) as pool:
         run = partial(_run, pool, count * _IN_FLIGHT_PER_WORKER, progress)
-        run("build", partial(build_unit, plan, cube), plan.units)
+        with scratch_folder(scratch) as folder, Stage(plan, folder) as stage:
+            # Other machines do not share this one's mirrors: their units stage for themselves.
+            shared = stage if executor is None else None
+            ordered = schedule(plan.units, plan.scenes).units
+            run("build", partial(build_unit, plan, cube, stage=shared), ordered)
         for level in range(2, len(plan.levels)):
             name = f"overview {level} of {len(plan.levels) - 1}"
             run(name, partial(build_overview, plan, cube, level), _overview_blocks(plan, level))
@@ -89,7 +101,7 @@ def check_target(
     to: str | Path,
     *,
     replace: bool = False,
-    target_options: Mapping[str, Any] | None = None,
+    target_options: StorageOptions | Mapping[str, Any] | None = None,
 ) -> None:
     """Refuse a build that would overwrite a published cube, before any work is done.
 
@@ -102,7 +114,7 @@ def check_target(
     replace
         Whether a published cube may be overwritten.
     target_options
-        Keyword arguments of the target's fsspec filesystem.
+        How the target is reached; they go before ``SPACENET_CUBE_TARGET_OPTIONS``.
 
     Raises
     ------
@@ -111,10 +123,35 @@ def check_target(
     StoreError
         If the target cannot be reached.
     """
-    refuse_overwriting(locate(to, target_options) / plan.cube_path, replace=replace)
+    refuse_overwriting(target_location(to, target_options) / plan.cube_path, replace=replace)
 
 
-def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
+def target_location(
+    to: str | Path, options: StorageOptions | Mapping[str, Any] | None = None
+) -> Location:
+    """Where cubes land, and how that is reached.
+
+    Parameters
+    ----------
+    to
+        Folder or URL.
+    options
+        Go before the environment's.
+
+    Returns
+    -------
+    Location
+        Nothing is opened yet.
+
+    Raises
+    ------
+    RecipeError
+        If the options cannot stand.
+    """
+    return locate(to, from_environment("target").over(options))
+
+
+def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = None) -> None:
     """Do one work unit: read, mosaic, encode and write it, and its first overview.
 
     Parameters
@@ -125,6 +162,8 @@ def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
         Where the cube is.
     unit
         Which part of it to do.
+    stage
+        Mirrors shared with other units; by default the unit has its own.
 
     Raises
     ------
@@ -133,12 +172,26 @@ def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
     StoreError
         If the target refuses or fails.
     """
-    pixels = mosaic(plan, unit, reader(plan.product.band_indexes))
+    with _staged(plan, unit, stage) as staged:
+        pixels = mosaic(plan, unit, reader(plan.product.band_indexes, staged.local))
     store = cube.store()
     level_arrays(plan, 0, store).write(unit.block, pixels)
     if len(plan.levels) > 1:
         half = halve(pixels, plan.product.nodata)
         level_arrays(plan, 1, store).write(_half(unit.block), half)
+
+
+@contextmanager
+def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
+    """Mirrors for a unit: the shared ones, or some of its own."""
+    if shared is not None:
+        try:
+            yield shared
+        finally:
+            shared.done(unit)
+        return
+    with scratch_folder() as folder, Stage(plan, folder, [unit]) as own:
+        yield own
 
 
 def _half(block: Block) -> Block:

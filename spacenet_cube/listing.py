@@ -1,7 +1,7 @@
-"""Listing: which files of a source a product's patterns name."""
+"""Listing: which files of a source a product's patterns name, and which are left out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -10,9 +10,13 @@ from fsspec.utils import glob_translate
 
 from spacenet_cube.core.recipe import Product
 from spacenet_cube.errors import RecipeError, SourceError
-from spacenet_cube.storage import Location, name_of
+from spacenet_cube.storage import FAULTS, Location, error_code, etag_of, name_of
 
 _WILD = frozenset("*?[")
+_RASTERS, _SIDECARS = (".tif", ".tiff"), (".imd", ".xml")
+_TILE = re.compile(r"_r0*(\d+)c0*(\d+)(?=[-_.]|$)")
+_COG = re.compile(r"_cog(?=\.tiff?$)")
+_PAGE_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,7 +33,35 @@ class SourceFile:
     """The store's tag; None for a local file."""
 
 
-def list_sources(product: Product, source: Location) -> tuple[SourceFile, ...]:
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOut:
+    """A raster beside those of a product that is not read."""
+
+    key: str
+    """Path relative to the source."""
+
+    reason: str
+    """Why it is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What was found of a product."""
+
+    files: tuple[SourceFile, ...]
+    """Rasters and archives to read, sorted by key."""
+
+    left_out: tuple[LeftOut, ...]
+    """Rasters found beside them that are not read, sorted by key."""
+
+    sidecars: tuple[SourceFile, ...]
+    """``.IMD`` and ``.XML`` files beside them, sorted by key."""
+
+    requests: int
+    """LIST requests that a store bills for this."""
+
+
+def list_sources(product: Product, source: Location) -> Listing:
     """List the files of a product: the first alternative of its patterns that matches any.
 
     Parameters
@@ -41,25 +73,23 @@ def list_sources(product: Product, source: Location) -> tuple[SourceFile, ...]:
 
     Returns
     -------
-    tuple of SourceFile
-        Sorted by key, without what ``exclude`` names.
+    Listing
+        Without what ``exclude`` names, and without a second copy of a tile.
 
     Raises
     ------
     RecipeError
         If the source is not there, or no file matches.
     SourceError
-        If listing fails.
+        If listing fails, or one tile is there twice with different content.
     """
+    requests = 0
     for alternative in product.sources:
-        found = {
-            file
-            for pattern in alternative
-            for file in _matches(source, pattern)
-            if not is_excluded(file.key, product.exclude)
-        }
-        if found:
-            return tuple(sorted(found))
+        found = [_beside(source, pattern) for pattern in alternative]
+        requests += sum(-(-max(len(each), 1) // _PAGE_KEYS) for each in found)
+        listing = _sorted_out(product, alternative, found, requests)
+        if listing.files:
+            return listing
     if not _is_there(source):
         raise RecipeError(
             f"source {source.url} does not exist, so {product.name} has nothing to read; "
@@ -72,53 +102,142 @@ def list_sources(product: Product, source: Location) -> tuple[SourceFile, ...]:
     )
 
 
-def _is_there(source: Location) -> bool:
-    try:
-        return source.exists()
-    except OSError as error:
-        raise _listing_failed(source, error) from error
+def _sorted_out(
+    product: Product,
+    patterns: Sequence[str],
+    found: Sequence[Mapping[str, SourceFile]],
+    requests: int,
+) -> Listing:
+    """Sort what lies in the folders into files, sidecars and what is left out."""
+    wanted = {
+        file
+        for pattern, files in zip(patterns, found, strict=True)
+        for file in files.values()
+        if re.fullmatch(glob_translate(pattern), file.key)
+    }
+    every = {file for files in found for file in files.values()}
+    kept, left_out = [], []
+    for file in sorted(every):
+        pattern = excluding(file.key, product.exclude)
+        if file in wanted and pattern is None:
+            kept.append(file)
+        elif file in wanted:
+            left_out.append(LeftOut(file.key, f"excluded by {pattern!r}"))
+        elif file.key.lower().endswith(_RASTERS):
+            left_out.append(LeftOut(file.key, "matches no pattern of the recipe"))
+    files, copies = one_a_tile(kept)
+    sidecars = (file for file in every if file.key.lower().endswith(_SIDECARS))
+    return Listing(files, tuple(sorted([*left_out, *copies])), tuple(sorted(sidecars)), requests)
 
 
-def _listing_failed(source: Location, error: OSError) -> SourceError:
-    return SourceError(
-        f"{source.url} cannot be listed: {error}; check the address, the network and the "
-        "permissions, then try again"
-    )
-
-
-def is_excluded(key: str, exclude: Sequence[str]) -> bool:
-    """Whether a key, or the file name it ends in, matches a pattern to leave out.
+def canonical_name(key: str) -> str:
+    """A raster's name without what varies between copies: case, zeros of the tile, ``_COG``.
 
     Examples
     --------
-    >>> is_excluded("PS-RGB/a_COG.TIF", ["*_COG.TIF"])
-    True
+    >>> canonical_name("MS/a_R01C1-x_P001_COG.TIF"), canonical_name("a_R1C01-x_P001.tif")
+    ('a_r1c1-x_p001.tif', 'a_r1c1-x_p001.tif')
     """
-    return any(fnmatchcase(key, wild) or fnmatchcase(name_of(key), wild) for wild in exclude)
+    return _COG.sub("", _TILE.sub(r"_r\1c\2", name_of(key).lower()))
 
 
-def _matches(source: Location, pattern: str) -> list[SourceFile]:
-    """Files below the source that one pattern names."""
+def one_a_tile(
+    files: Iterable[SourceFile],
+) -> tuple[tuple[SourceFile, ...], list[LeftOut]]:
+    """Keep one file of those that are one tile under several names.
+
+    Parameters
+    ----------
+    files
+        Sorted by key.
+
+    Returns
+    -------
+    files : tuple of SourceFile
+        Without copies: the plain GeoTIFF is kept rather than its COG, else the first.
+    left_out : list of LeftOut
+        The copies.
+
+    Raises
+    ------
+    SourceError
+        If two of them are no copies of one another, so that it is unclear which is meant.
+    """
+    groups: dict[str, list[SourceFile]] = {}
+    for file in files:
+        groups.setdefault(canonical_name(file.key), []).append(file)
+    kept, left_out, torn = [], [], []
+    for group in groups.values():
+        first, *others = sorted(group, key=lambda file: (_is_cog(file), file))
+        kept.append(first)
+        for other in others:
+            if _is_cog(other) and not _is_cog(first):
+                left_out.append(LeftOut(other.key, f"a COG copy of {name_of(first.key)}"))
+            elif other.etag is not None and (other.etag, other.size_bytes) == (
+                first.etag,
+                first.size_bytes,
+            ):
+                left_out.append(LeftOut(other.key, f"the same tile and bytes as {first.key}"))
+            else:
+                torn.append(f"{first.key} and {other.key}")
+    if torn:
+        raise SourceError(
+            f"one tile was found twice, with different content: {'; '.join(torn)}; it is unclear "
+            "which is meant: narrow sources, or exclude all but one"
+        )
+    return tuple(sorted(kept)), left_out
+
+
+def _is_cog(file: SourceFile) -> bool:
+    return _COG.search(file.key.lower()) is not None
+
+
+def _is_there(source: Location) -> bool:
+    try:
+        return source.exists()
+    except FAULTS as error:
+        raise _listing_failed(source, error) from error
+
+
+def _listing_failed(source: Location, error: BaseException) -> SourceError:
+    return SourceError(f"{source.url} cannot be listed: {source.told(error)}")
+
+
+def excluding(key: str, exclude: Sequence[str]) -> str | None:
+    """The first pattern that leaves a key, or the file name it ends in, out.
+
+    Examples
+    --------
+    >>> excluding("PS-RGB/a_COG.TIF", ["*_COG.TIF"])
+    '*_COG.TIF'
+    """
+    matching = (w for w in exclude if fnmatchcase(key, w) or fnmatchcase(name_of(key), w))
+    return next(matching, None)
+
+
+def _beside(source: Location, pattern: str) -> dict[str, SourceFile]:
+    """Files in the folders that a pattern looks into, by key."""
     parts = PurePosixPath(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), len(parts) - 1)
+    depth = None if "**" in parts else len(parts) - fixed
     folder = "/".join(parts[:fixed])
     root = source / folder if folder else source
-    depth = None if "**" in parts else len(parts) - fixed
-    wanted = re.compile(glob_translate(pattern))
+    # A web server seldom lists a folder, and need not where the file's name is known.
+    by_name = source.scheme in {"http", "https"} and not _WILD & set(pattern)
     try:
-        found = root.fs.find(root.path, maxdepth=depth, detail=True)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
+        if by_name:
+            where = source / pattern
+            found = {where.path: where.fs.info(where.path)}
+        else:
+            found = root.fs.find(root.path, maxdepth=depth, detail=True)
+    except FileNotFoundError as error:
+        if error_code(error) == "NoSuchBucket":
+            raise _listing_failed(source, error) from error
+        return {}
+    except FAULTS as error:
         raise _listing_failed(root, error) from error
     base = source.path.rstrip("/") + "/"
-    files = (
-        SourceFile(path.removeprefix(base), int(info["size"]), _etag(info))
-        for path, info in found.items()
-    )
-    return [file for file in files if wanted.fullmatch(file.key)]
-
-
-def _etag(info: dict[str, object]) -> str | None:
-    tag = info.get("ETag") or info.get("etag")
-    return str(tag).strip('"') if tag else None
+    keys = {path.removeprefix(base): info for path, info in found.items()}
+    return {
+        key: SourceFile(key, int(info["size"] or 0), etag_of(info)) for key, info in keys.items()
+    }

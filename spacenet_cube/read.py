@@ -4,8 +4,8 @@ Other GDAL drivers can read any file or URL that a hostile raster names, so none
 allowed.  A failed read is an error that names the scene, and never nodata.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import rasterio
@@ -53,13 +53,25 @@ def open_raster(href: str) -> Iterator[Any]:
         yield dataset
 
 
-def reader(band_indexes: Sequence[int]) -> OpenScene:
+LocalFile = Callable[[Scene, Block], AbstractContextManager[str]]
+"""Give the path of a file that holds a window of a scene."""
+
+
+@contextmanager
+def _in_place(scene: Scene, _within: Block) -> Iterator[str]:
+    assert not scene.is_remote, "a remote scene is staged before it is read"
+    yield scene.href
+
+
+def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenScene:
     """Make the function with which a mosaic reads its scenes.
 
     Parameters
     ----------
     band_indexes
         Bands to read, from 1, in the cube's order.
+    local
+        Gives the local file to open for a window of a scene; by default the scene is one.
 
     Returns
     -------
@@ -70,11 +82,17 @@ def reader(band_indexes: Sequence[int]) -> OpenScene:
     indexes = list(band_indexes)
 
     @contextmanager
-    def open_scene(scene: Scene, _within: Block) -> Iterator[ReadWindow]:
-        with _naming(scene), open_raster(scene.href) as dataset:
+    def open_scene(scene: Scene, within: Block) -> Iterator[ReadWindow]:
+        with _naming(scene), local(scene, within) as path, open_raster(path) as dataset:
             _check_unchanged(scene, dataset)
 
             def read(window: Block, out: Samples) -> None:
+                if scene.is_remote and window.intersection(within) != window:
+                    raise SourceError(
+                        f"{window} of scene {scene.id} was not fetched, only {within} was; this is "
+                        "a fault of spacenet-cube: please report it",
+                        scene=scene.id,
+                    )
                 with _naming(scene):
                     dataset.read(indexes, out=out, window=_window(window))
 

@@ -3,46 +3,72 @@
 Every fault of every file is found in one go, so that a user mends a source once.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from affine import Affine
-from pyproj import CRS
 from rasterio.errors import RasterioError
 
-from spacenet_cube.archive import Member, is_archive, unpack
+from spacenet_cube.archive import Archive, is_archive, unpack
+from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.expectations import faults
+from spacenet_cube.core.imd import ImdError, Imagery, parse_imagery
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.recipe import Product, Recipe
-from spacenet_cube.core.scene import (
-    Layout,
-    Scene,
-    acquired_from_name,
-    row_col_from_name,
-    scene_order,
-)
+from spacenet_cube.core.scene import Scene, acquired_from_name, row_col_from_name, scene_order
+from spacenet_cube.core.sidecars import sidecar_of
+from spacenet_cube.core.tiff import TiffError
 from spacenet_cube.errors import RecipeError, SourceError
-from spacenet_cube.listing import SourceFile, is_excluded, list_sources
-from spacenet_cube.read import open_raster
+from spacenet_cube.header import UnusableError, read_header
+from spacenet_cube.listing import (
+    LeftOut,
+    Listing,
+    SourceFile,
+    excluding,
+    list_sources,
+    one_a_tile,
+)
 from spacenet_cube.scratch import interpreter_scratch
-from spacenet_cube.storage import Location, locate, name_of
+from spacenet_cube.shelf import Member
+from spacenet_cube.storage import FAULTS, Location, from_environment, locate, name_of
 
-_WORKERS = 8
+
+@dataclass(frozen=True, slots=True)
+class Survey(Sequence[Scene]):
+    """What was found of a product: a sequence of its scenes, and what else there was."""
+
+    scenes: tuple[Scene, ...]
+    """North to south, west to east by tile, then by name."""
+
+    left_out: tuple[LeftOut, ...] = ()
+    """Rasters that were found and are not read, each with the reason."""
+
+    list_requests: int = 0
+    """LIST requests that were made."""
+
+    @overload
+    def __getitem__(self, place: int) -> Scene: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Scene, ...]: ...
+    def __getitem__(self, place: int | slice) -> Scene | tuple[Scene, ...]:
+        """A scene by its place."""
+        return self.scenes[place]
+
+    def __len__(self) -> int:
+        """How many scenes there are."""
+        return len(self.scenes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Raster:
-    """A GeoTIFF to look at."""
+    """A GeoTIFF to look at, and the metadata file beside it."""
 
-    id: str
-    key: str
-    href: str
-    size_bytes: int
-    etag: str | None
+    file: SourceFile
+    place: Location
+    sidecar: Location | None
+    sidecar_key: str = ""
 
 
 def survey(
@@ -50,9 +76,11 @@ def survey(
     product: str | Product,
     *,
     source: str | Path | None = None,
+    source_options: StorageOptions | Mapping[str, Any] | None = None,
+    staging: Location | str | Path | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Scene, ...]:
+) -> Survey:
     """Find the scenes of a product and read their headers, in parallel.
 
     Parameters
@@ -63,43 +91,83 @@ def survey(
         Name or alias of one of its products, or the product itself.
     source
         Folder or URL that the patterns are relative to; the recipe's own by default.
+    source_options
+        How it is reached; they go before the environment's and, where ``source`` is the
+        recipe's own, before the recipe's.
+    staging
+        Folder or URL that archives are unpacked to, and stay in, so that an interrupted
+        unpacking goes on and other workers find the members; by default ``scratch``.
     scratch
-        Folder that archives are unpacked into.  By default a temporary one, which is
+        Folder for what is removed afterwards.  By default a temporary one, which is
         removed when the interpreter ends.
     progress
         Told the stage, how much of it is done, and how much there is.
 
     Returns
     -------
-    tuple of Scene
-        North to south, west to east by tile, then by name.
+    Survey
+        The scenes, north to south, west to east by tile, then by name.
 
     Raises
     ------
     RecipeError
         If nothing matches, or what was found is not what the recipe expects.
     SourceError
-        If a file cannot be read or is no GeoTIFF.
+        If a file cannot be read, is cut short, or is no GeoTIFF; all that fail are named.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
-    where = _where(recipe, source)
-    files = list_sources(wanted, where)
-    rasters = _rasters(wanted, files, where, scratch, progress)
-    _refuse_namesakes(rasters)
-    scenes = _read_headers(rasters, progress)
+    where = source_location(recipe, source, source_options)
+    listing = list_sources(wanted, where)
+    put = _Unpacking(where, _staging(staging), scratch or interpreter_scratch(), progress)
+    rasters, copies = _rasters(wanted, listing, put)
+    scenes = _read_headers(rasters, where.options, progress)
     found = faults(wanted, scenes)
     if found:
         raise RecipeError(_many(f"{recipe.name} {wanted.name} at {where.url}", found))
-    return tuple(sorted(scenes, key=scene_order))
+    return Survey(
+        tuple(sorted(scenes, key=scene_order)),
+        tuple(sorted([*listing.left_out, *copies])),
+        listing.requests,
+    )
 
 
-def _where(recipe: Recipe, source: str | Path | None) -> Location:
+def source_location(
+    recipe: Recipe,
+    source: str | Path | None = None,
+    options: StorageOptions | Mapping[str, Any] | None = None,
+) -> Location:
+    """Where a recipe's files are, and how they are reached.
+
+    Parameters
+    ----------
+    recipe
+        Its ``storage`` tells of its own ``source``, and of no other.
+    source
+        Folder or URL instead of the recipe's.
+    options
+        Go before the environment's, which go before the recipe's.
+
+    Returns
+    -------
+    Location
+        Nothing is opened yet.
+
+    Raises
+    ------
+    RecipeError
+        If no source is named, or the options cannot stand.
+    """
     root = source if source is not None else recipe.source
     if root is None:
         raise RecipeError(
             f"recipe {recipe.name} names no source; add source: to it, or give --source"
         )
-    return locate(root)
+    own = recipe.storage if source is None else StorageOptions()
+    return locate(root, own.over(from_environment("source")).over(options))
+
+
+def _staging(said: Location | str | Path | None) -> Location | None:
+    return said if isinstance(said, Location) or said is None else locate(said)
 
 
 def _many(what: str, found: Sequence[str]) -> str:
@@ -109,37 +177,49 @@ def _many(what: str, found: Sequence[str]) -> str:
     return "\n  ".join([f"{what}: {len(found)} faults", *found])
 
 
+@dataclass(frozen=True, slots=True)
+class _Unpacking:
+    """Where archives come from and go to."""
+
+    where: Location
+    staging: Location | None
+    scratch: Path
+    progress: Progress | None
+
+    def members(self, file: SourceFile) -> tuple[Member, ...]:
+        to = self.staging or Location(str(self.scratch.absolute()))
+        told = _Bytes(file, self.progress)
+        return unpack(Archive(self.where / file.key, file), to, self.scratch, told.advance)
+
+
 def _rasters(
-    product: Product,
-    files: Iterable[SourceFile],
-    where: Location,
-    scratch: Path | None,
-    progress: Progress | None,
-) -> list[_Raster]:
-    """Every GeoTIFF of the product, those inside archives unpacked."""
-    found: list[_Raster] = []
-    for file in files:
-        here = where / file.key
-        if is_archive(file.key):
-            folder = (scratch or interpreter_scratch()) / name_of(file.key)
-            told = _Bytes(file, progress)
-            members = unpack(here, folder, told.advance)
-            found += [_of_member(file, member) for member in members]
-        else:
-            found.append(
-                _Raster(name_of(file.key), file.key, here.path, file.size_bytes, file.etag)
-            )
-    return [raster for raster in found if not is_excluded(raster.key, product.exclude)]
-
-
-def _of_member(file: SourceFile, member: Member) -> _Raster:
-    return _Raster(
-        name_of(member.name),
-        f"{file.key}/{member.name}",
-        str(member.path),
-        member.size_bytes,
-        f"sha256:{member.sha256}",
-    )
+    product: Product, listing: Listing, unpacking: _Unpacking
+) -> tuple[list[_Raster], list[LeftOut]]:
+    """Every GeoTIFF of the product, those inside archives unpacked; and what is left out."""
+    places: dict[str, Location] = {}
+    files, sidecars = [], [file.key for file in listing.sidecars]
+    for file in listing.files:
+        if not is_archive(file.key):
+            places[file.key] = unpacking.where / file.key
+            files.append(file)
+            continue
+        for member in unpacking.members(file):
+            key = f"{file.key}/{member.name}"
+            places[key] = member.place
+            if member.is_raster:
+                files.append(SourceFile(key, member.size_bytes, f"sha256:{member.sha256}"))
+            else:
+                sidecars.append(key)
+    places |= {file.key: unpacking.where / file.key for file in listing.sidecars}
+    found = [(file, excluding(file.key, product.exclude)) for file in sorted(files)]
+    kept, copies = one_a_tile(file for file, pattern in found if pattern is None)
+    copies += [LeftOut(file.key, f"excluded by {why!r}") for file, why in found if why is not None]
+    beside = {file.key: sidecar_of(file.key, sidecars) for file in kept}
+    return [
+        _Raster(file, places[file.key], places[key] if key else None, key or "")
+        for file in kept
+        for key in [beside[file.key]]
+    ], copies
 
 
 class _Bytes:
@@ -154,86 +234,90 @@ class _Bytes:
             self._progress(f"unpack {name_of(self._file.key)}", self._done, self._file.size_bytes)
 
 
-def _refuse_namesakes(rasters: Sequence[_Raster]) -> None:
-    twice = [name for name, times in Counter(r.id for r in rasters).items() if times > 1]
-    if twice:
-        keys = ", ".join(raster.key for raster in rasters if raster.id == twice[0])
-        raise RecipeError(
-            f"{twice[0]} was found more than once ({keys}), so scenes could not be told apart; "
-            "narrow sources, or exclude all but one"
-        )
-
-
-def _read_headers(rasters: Sequence[_Raster], progress: Progress | None) -> list[Scene]:
+def _read_headers(
+    rasters: Sequence[_Raster], options: StorageOptions, progress: Progress | None
+) -> list[Scene]:
     """Headers in parallel; all that fail are reported together."""
     scenes: list[Scene] = []
     failed: list[str] = []
-    with ThreadPoolExecutor(_WORKERS, "survey") as pool:
-        for done, found in enumerate(pool.map(_header_or_fault, rasters), start=1):
-            if isinstance(found, Scene):
-                scenes.append(found)
-            else:
+    with ThreadPoolExecutor(options.concurrency, "survey") as pool:
+        imagery = _read_sidecars(rasters, pool)
+        for done, (raster, found) in enumerate(
+            zip(rasters, pool.map(_scene_or_fault, rasters), strict=True), start=1
+        ):
+            known = imagery.get(raster.sidecar_key)
+            if isinstance(known, str):
+                failed.append(known)
+            if isinstance(found, str):
                 failed.append(found)
+            else:
+                scenes.append(_with(found, known))
             if progress:
                 progress("survey", done, len(rasters))
     if failed:
-        raise SourceError(_many("sources cannot be read", failed))
+        raise SourceError(_many("sources cannot be read", list(dict.fromkeys(failed))))
     return scenes
 
 
-def _header_or_fault(raster: _Raster) -> Scene | str:
+def _scene_or_fault(raster: _Raster) -> Scene | str:
+    key, name = raster.file.key, name_of(raster.file.key)
     try:
-        with open_raster(raster.href) as dataset:
-            return _scene(raster, dataset)
-    except (RasterioError, OSError) as error:
+        return _scene(raster)
+    except RasterioError as error:
         cause = error.__cause__ or error
-        return f'{raster.key}: {cause}; fetch it again, or add "{raster.id}" to exclude'
-    except _Unusable as error:
-        return f'{raster.key}: {error}; mend the file, or add "{raster.id}" to exclude'
+        return f'{key}: {cause}; fetch it again, or add "{name}" to exclude'
+    except (TiffError, UnusableError) as error:
+        return f'{key}: {error}; mend the file, or add "{name}" to exclude'
+    except FAULTS as error:
+        return f"{key}: {raster.place.told(error)}"
 
 
-class _Unusable(Exception):  # noqa: N818 - never leaves this module
-    """A header without what a scene needs."""
-
-
-def _scene(raster: _Raster, dataset: Any) -> Scene:  # noqa: ANN401 - rasterio ships no types
-    if dataset.crs is None:
-        message = "has no CRS"
-        raise _Unusable(message)
-    if len(set(dataset.dtypes)) > 1:
-        message = f"mixes sample types {', '.join(sorted(set(dataset.dtypes)))}"
-        raise _Unusable(message)
+def _scene(raster: _Raster) -> Scene:
+    file, place = raster.file, raster.place
+    header = read_header(place, file.size_bytes, _store_tag(file))
+    name = name_of(file.key)
     return Scene(
-        id=raster.id,
-        key=raster.key,
-        href=raster.href,
-        size_bytes=raster.size_bytes,
-        etag=raster.etag,
-        shape_yx=dataset.shape,
-        transform=Affine(*tuple(dataset.transform)[:6]),
-        crs=_crs_text(dataset.crs.to_wkt()),
-        dtype=dataset.dtypes[0],
-        count=dataset.count,
-        nodata=dataset.nodata,
-        layout=_layout(dataset),
-        acquired=acquired_from_name(raster.id),
-        row_col=row_col_from_name(raster.id),
+        id=name,
+        key=file.key,
+        href=place.path if place.is_local else place.url,
+        size_bytes=file.size_bytes,
+        etag=file.etag,
+        shape_yx=header.shape_yx,
+        transform=header.transform,
+        crs=header.crs,
+        dtype=header.dtype,
+        count=header.count,
+        nodata=header.nodata,
+        layout=header.layout,
+        acquired=acquired_from_name(name),
+        row_col=row_col_from_name(name),
+        data_bytes=header.data_bytes,
+        access=place.options,
     )
 
 
-def _crs_text(wkt: str) -> str:
-    """``EPSG:...`` where the CRS surely has a code, else WKT 2."""
-    crs = CRS.from_wkt(wkt)
-    authority = crs.to_authority(min_confidence=100)
-    return ":".join(authority) if authority else str(crs.to_wkt("WKT2_2019"))
+def _store_tag(file: SourceFile) -> str | None:
+    """The tag that the store compares; a member's digest is none."""
+    return None if file.etag is None or file.etag.startswith("sha256:") else file.etag
 
 
-def _layout(dataset: Any) -> Layout:  # noqa: ANN401 - rasterio ships no types
-    rows, cols = dataset.block_shapes[0]
-    compression = dataset.compression
-    return Layout(
-        block_yx=(rows, cols),
-        tiled=cols != dataset.width,
-        interleave="band" if dataset.interleaving.value.lower() == "band" else "pixel",
-        compression=compression.value.lower() if compression else None,
-    )
+def _read_sidecars(
+    rasters: Iterable[_Raster], pool: ThreadPoolExecutor
+) -> dict[str, Imagery | str | None]:
+    """What each metadata file says, read once however many rasters it tells of."""
+    places = {raster.sidecar_key: raster.sidecar for raster in rasters if raster.sidecar}
+    return dict(zip(places, pool.map(_imagery_or_fault, places.items()), strict=True))
+
+
+def _imagery_or_fault(item: tuple[str, Location]) -> Imagery | str | None:
+    key, place = item
+    try:
+        return parse_imagery(place.read_bytes(), key)
+    except ImdError as error:
+        return f"{key}: {error}; mend the file, or remove it"
+    except FAULTS as error:
+        return f"{key}: {place.told(error)}"
+
+
+def _with(scene: Scene, imagery: Imagery | str | None) -> Scene:
+    return replace(scene, imagery=imagery) if isinstance(imagery, Imagery) else scene

@@ -186,7 +186,7 @@ def _quad(block: Block) -> list[int]:
 def scene_facts(scene: Scene) -> dict[str, Any]:
     """A scene as plain values, without the place it was found at."""
     facts = asdict(replace(scene, href="")) | {"transform": list(tuple(scene.transform)[:6])}
-    del facts["href"]
+    del facts["href"], facts["access"]
     return facts
 
 

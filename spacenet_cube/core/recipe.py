@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.bands import Band, sensor_bands
 from spacenet_cube.errors import RecipeError
 
@@ -271,6 +272,10 @@ class Recipe(Model):
     title: str | None = Field(None, description="One line for people.")
     source: str | None = Field(
         None, description="Folder or URL the patterns are relative to; --source overrides it."
+    )
+    storage: StorageOptions = Field(
+        default_factory=StorageOptions,
+        description="How source is reached; it holds no secret, and --source-option goes before it.",
     )
     licence: Licence = Field(description="What users of the cubes must honour.")
     products: tuple[Product, ...] = Field(min_length=1, description="The cubes to be.")

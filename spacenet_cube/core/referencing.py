@@ -6,6 +6,7 @@ module that knows the conventions, so that a new version of them is a change of 
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import zarr_cm
@@ -166,4 +167,5 @@ def _scene(plan: Plan, index: int) -> Mapping[str, Any]:
         "catalog_id": plan.product.catalog_id,
         "bbox": [box.west, box.south, box.east, box.north],
         "row_col": None if scene.row_col is None else list(scene.row_col),
+        "imagery": None if scene.imagery is None else asdict(scene.imagery),
     }

@@ -4,13 +4,15 @@ Pure.  The survey makes them; everything after it reads them.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
 from affine import Affine
 
+from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.grid import Box
+from spacenet_cube.core.imd import Imagery
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _TAKEN = re.compile(
@@ -82,6 +84,20 @@ class Scene:
 
     row_col: tuple[int, int] | None = None
     """Tile row and column of the delivery (R1C2), from 1, from the file name."""
+
+    data_bytes: int | None = None
+    """Bytes of all strips or tiles at full resolution, as stored; None if not known."""
+
+    imagery: Imagery | None = None
+    """Geometry and calibration from the ``.IMD`` or ``.XML`` beside the file, if any."""
+
+    access: StorageOptions = field(default_factory=StorageOptions)
+    """How `href` is reached; holds no secret, and is no part of what the scene is."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file must be fetched before it is read."""
+        return "://" in self.href
 
     @property
     def box(self) -> Box:

@@ -1,0 +1,358 @@
+"""TIFF structure: where in a file the samples of each pixel lie.
+
+Pure: bytes are handed in.  GDAL decodes; this says only which bytes it will want, so that
+they can be fetched in few large requests.  Classic TIFF and BigTIFF, either byte order
+(TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from struct import Struct, calcsize, unpack_from
+
+from spacenet_cube.core.grid import Block
+
+ReadBytes = Callable[[int, int], bytes]
+"""Given first byte and size, the bytes; fewer where the file ends before."""
+
+Span = tuple[int, int]
+"""First byte, and the one after the last."""
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}
+_WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_CLASSIC, _BIG = 42, 43
+_MOST_ENTRIES, _MOST_FOLDERS = 4096, 64
+_MOST_ARRAY_BYTES = 1 << 28
+_WIDTH, _LENGTH, _SAMPLES, _PLANAR = 256, 257, 277, 284
+_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 278, 279
+_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+
+
+class TiffError(ValueError):
+    """The bytes are no TIFF, or a damaged one; the message says how."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """Where the blocks of a TIFF's first image lie."""
+
+    shape_yx: tuple[int, int]
+    """Rows and columns, pixels."""
+
+    block_yx: tuple[int, int]
+    """Rows and columns of a strip or tile, pixels."""
+
+    count: int
+    """Samples a pixel."""
+
+    by_band: bool
+    """Whether a block holds one band (planar) rather than all bands of its pixels."""
+
+    tiled: bool
+    """True for tiles, False for strips."""
+
+    offsets: Sequence[int]
+    """First byte of each block, row by row, then band by band if planar; 0 where not stored."""
+
+    sizes: Sequence[int]
+    """Bytes of each block as stored."""
+
+    @property
+    def blocks_across(self) -> int:
+        """Blocks from west to east."""
+        return -(-self.shape_yx[1] // self.block_yx[1])
+
+    @property
+    def blocks_down(self) -> int:
+        """Blocks from north to south."""
+        return -(-self.shape_yx[0] // self.block_yx[0])
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all blocks as stored."""
+        return sum(self.sizes)
+
+    @property
+    def end(self) -> int:
+        """The byte after the last one that a block holds."""
+        spans = zip(self.offsets, self.sizes, strict=True)
+        return max((offset + size for offset, size in spans if size), default=0)
+
+    def spans(self, windows: Iterable[Block], band_indexes: Sequence[int]) -> list[Span]:
+        """Bytes that hold the pixels of some windows.
+
+        Parameters
+        ----------
+        windows
+            Pixels of the image.
+        band_indexes
+            Bands wanted, from 1; they matter where blocks hold one band each.
+
+        Returns
+        -------
+        list of Span
+            Sorted and merged where they touch.
+        """
+        planes = sorted({index - 1 for index in band_indexes}) if self.by_band else [0]
+        wanted = {
+            plane * self.blocks_down * self.blocks_across + place
+            for place in {place for window in windows for place in self._places(window)}
+            for plane in planes
+        }
+        return merge(
+            (self.offsets[k], self.offsets[k] + self.sizes[k]) for k in wanted if self.sizes[k]
+        )
+
+    def _places(self, window: Block) -> Iterator[int]:
+        """Numbers, within a plane, of the blocks that a window touches."""
+        rows, cols = self.block_yx
+        for down in range(window.row // rows, (window.row + window.height - 1) // rows + 1):
+            for across in range(window.col // cols, (window.col + window.width - 1) // cols + 1):
+                yield down * self.blocks_across + across
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """Sort spans and join those that touch or overlap.
+
+    Examples
+    --------
+    >>> merge([(8, 9), (0, 4), (4, 6)])
+    [(0, 6), (8, 9)]
+    """
+    found: list[Span] = []
+    for start, stop in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], stop))
+        else:
+            found.append((start, stop))
+    return found
+
+
+def without(spans: Iterable[Span], held: Sequence[Span]) -> list[Span]:
+    """What of some spans is not held already.
+
+    Parameters
+    ----------
+    spans, held
+        Each sorted and merged.
+
+    Examples
+    --------
+    >>> without([(0, 10), (20, 30)], [(2, 4), (25, 40)])
+    [(0, 2), (4, 10), (20, 25)]
+    """
+    found = []
+    for start, stop in spans:
+        at = start
+        for low, high in held:
+            if high <= at or low >= stop:
+                continue
+            if low > at:
+                found.append((at, low))
+            at = max(at, high)
+        if at < stop:
+            found.append((at, stop))
+    return found
+
+
+def requests(spans: Sequence[Span], part_bytes: int, waste: float = 0.02) -> list[Span]:
+    """Turn spans into ranged requests: few, large, and hardly more bytes than needed.
+
+    Parameters
+    ----------
+    spans
+        Sorted and merged.
+    part_bytes
+        Size of a request; larger spans are cut into equal parts not above it.
+    waste
+        Share of the bytes needed that may be fetched besides, to bridge the smallest gaps.
+
+    Returns
+    -------
+    list of Span
+        Sorted; they cover the spans.
+
+    Examples
+    --------
+    >>> requests([(0, 1000), (1008, 2000), (9000, 9400)], part_bytes=1000)
+    [(0, 1000), (1000, 2000), (9000, 9400)]
+    """
+    allowed = int(waste * sum(stop - start for start, stop in spans))
+    gaps = sorted((after[0] - before[1], k) for k, (before, after) in enumerate(_pairs(spans)))
+    bridged = set()
+    for gap, k in gaps:
+        if gap > allowed:
+            break
+        allowed -= gap
+        bridged.add(k)
+    joined: list[Span] = []
+    for k, (start, stop) in enumerate(spans):
+        if k - 1 in bridged:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return [part for span in joined for part in _parts(span, part_bytes)]
+
+
+def _pairs(spans: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
+    return zip(spans, spans[1:], strict=False)
+
+
+def _parts(span: Span, part_bytes: int) -> Iterator[Span]:
+    start, stop = span
+    count = -(-(stop - start) // part_bytes)
+    edges = [start + (stop - start) * k // count for k in range(count + 1)]
+    yield from zip(edges, edges[1:], strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How numbers are written in one file."""
+
+    order: str
+    big: bool
+
+    @property
+    def head(self) -> Struct:
+        return Struct(self.order + ("Q" if self.big else "H"))
+
+    @property
+    def entry_bytes(self) -> int:
+        return 20 if self.big else 12
+
+    @property
+    def pointer(self) -> str:
+        return self.order + ("Q" if self.big else "I")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One tag of a folder, its value read."""
+
+    kind: int
+    count: int
+    raw: bytes
+
+
+def structure(read: ReadBytes) -> Structure:
+    """Read where a TIFF's blocks lie, touching every byte that GDAL needs to open it.
+
+    Parameters
+    ----------
+    read
+        Gives bytes; those it was asked for are those that opening the file needs.
+
+    Returns
+    -------
+    Structure
+        Of the first image.
+
+    Raises
+    ------
+    TiffError
+        If the bytes are no TIFF, or a damaged one.
+
+    Examples
+    --------
+    >>> structure(lambda start, size: b"<html>"[start : start + size])
+    Traceback (most recent call last):
+    ...
+    spacenet_cube.core.tiff.TiffError: it is no TIFF: it starts with b'<htm'
+    """
+    form, at = _opening(read)
+    first, at = _folder(read, form, at, whole=True)
+    seen: set[int] = set()
+    # GDAL looks for overviews and masks in the folders after the first, so their tables are
+    # touched too; their strips are not.
+    while at and at not in seen and len(seen) < _MOST_FOLDERS:
+        seen.add(at)
+        _, at = _folder(read, form, at, whole=False)
+    return _structure(first, form)
+
+
+def _opening(read: ReadBytes) -> tuple[_Form, int]:
+    head = read(0, 16)
+    order = {b"II": "<", b"MM": ">"}.get(bytes(head[:2]))
+    if order is None or len(head) < calcsize("=HHI"):
+        raise TiffError(f"it is no TIFF: it starts with {bytes(head[:4])!r}")
+    (magic,) = unpack_from(order + "H", head, 2)
+    if magic == _CLASSIC:
+        return _Form(order, big=False), unpack_from(order + "I", head, 4)[0]
+    if magic == _BIG and len(head) >= calcsize("=HHHHQ"):
+        return _Form(order, big=True), unpack_from(order + "Q", head, 8)[0]
+    raise TiffError(f"it is no TIFF: its magic number is {magic}")
+
+
+def _exactly(read: ReadBytes, start: int, size_bytes: int) -> bytes:
+    found = read(start, size_bytes)
+    if len(found) != size_bytes:
+        raise TiffError(f"it is cut short: its header reaches to byte {start + size_bytes:,}")
+    return found
+
+
+def _folder(
+    read: ReadBytes, form: _Form, at: int, *, whole: bool
+) -> tuple[dict[int, _Entry], int]:
+    """Tags of the folder at a byte, and where the next one is; 0 for none."""
+    head = form.head
+    (count,) = head.unpack(_exactly(read, at, head.size))
+    if not 0 < count <= _MOST_ENTRIES:
+        raise TiffError(f"it is damaged: a folder of {count:,} tags at byte {at:,}")
+    step = form.entry_bytes
+    table = _exactly(read, at + head.size, count * step + calcsize(form.pointer))
+    found = {}
+    for k in range(count):
+        tag, entry = _entry(read, form, table[k * step : (k + 1) * step], whole=whole)
+        found[tag] = entry
+    return found, unpack_from(form.pointer, table, count * step)[0]
+
+
+def _entry(read: ReadBytes, form: _Form, row: bytes, *, whole: bool) -> tuple[int, _Entry]:
+    inline = calcsize(form.pointer)
+    tag, kind, count = unpack_from(form.order + ("HHQ" if form.big else "HHI"), row)
+    size = _SIZES.get(kind, 0) * count
+    if size <= inline:
+        return tag, _Entry(kind, count, row[-inline:][:size])
+    if not whole:
+        return tag, _Entry(kind, 0, b"")
+    if size > _MOST_ARRAY_BYTES:
+        raise TiffError(f"it is damaged: tag {tag} claims {size:,} bytes")
+    (at,) = unpack_from(form.pointer, row, len(row) - inline)
+    return tag, _Entry(kind, count, _exactly(read, at, size))
+
+
+def _structure(tags: dict[int, _Entry], form: _Form) -> Structure:
+    cols, rows = _one(tags, form, _WIDTH), _one(tags, form, _LENGTH)
+    count, planar = _one(tags, form, _SAMPLES, 1), _one(tags, form, _PLANAR, 1)
+    tiled = _TILE_OFFSETS in tags
+    if tiled:
+        block = (_one(tags, form, _TILE_LENGTH), _one(tags, form, _TILE_WIDTH))
+    else:
+        block = (min(_one(tags, form, _ROWS_PER_STRIP, rows), rows), cols)
+    offsets = _many(tags, form, _TILE_OFFSETS if tiled else _STRIP_OFFSETS)
+    sizes = _many(tags, form, _TILE_SIZES if tiled else _STRIP_SIZES)
+    if min(cols, rows, count, *block) < 1:
+        raise TiffError("it is damaged: it has no pixels")
+    found = Structure((rows, cols), block, count, planar == 2 and count > 1, tiled, offsets, sizes)  # noqa: PLR2004 - TIFF's number for planar
+    wanted = found.blocks_across * found.blocks_down * (count if found.by_band else 1)
+    if not len(offsets) == len(sizes) == wanted:
+        raise TiffError(
+            f"it is damaged: {wanted:,} blocks, but {len(offsets):,} offsets and {len(sizes):,} sizes"
+        )
+    return found
+
+
+def _many(tags: dict[int, _Entry], form: _Form, tag: int) -> Sequence[int]:
+    entry = tags.get(tag)
+    if entry is None or entry.kind not in _WHOLE:
+        raise TiffError(f"it is damaged: tag {tag} is missing or of a wrong type")
+    return unpack_from(f"{form.order}{entry.count}{_WHOLE[entry.kind]}", entry.raw)
+
+
+def _one(tags: dict[int, _Entry], form: _Form, tag: int, default: int | None = None) -> int:
+    if tag not in tags and default is not None:
+        return default
+    found = _many(tags, form, tag)
+    if not found:
+        raise TiffError(f"it is damaged: tag {tag} is empty")
+    return int(found[0])

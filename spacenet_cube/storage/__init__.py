@@ -1,0 +1,20 @@
+"""Storage: the one part that understands URLs and how to reach what they name.
+
+A location hands out the fsspec filesystem, the Zarr store and ranged reads from one
+description, so that they never disagree.
+"""
+
+from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
+from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+
+__all__ = [
+    "FAULTS",
+    "Location",
+    "error_code",
+    "etag_of",
+    "explain",
+    "from_environment",
+    "is_refusal",
+    "locate",
+    "name_of",
+]

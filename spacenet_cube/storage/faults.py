@@ -1,0 +1,149 @@
+"""Faults of storage, each told in one line: what was found, and the mend.
+
+botocore, aiohttp, s3fs and obstore each raise families of their own, some outside
+`OSError`; `FAULTS` names them all.  Nothing of a request but its address is repeated.
+"""
+
+import re
+from collections.abc import Iterator
+
+from aiohttp import ClientError as HttpError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+from spacenet_cube.core.access import StorageOptions
+
+FAULTS = (OSError, BotoCoreError, ClientError, HttpError, BaseError)
+"""What any access to storage may raise."""
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_WRONG_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId"}
+_REFUSED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "InvalidPayer"}
+_ELSEWHERE = {
+    "PermanentRedirect",
+    "301",
+    "307",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+}
+_DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+_LONGEST = 300
+
+
+def explain(error: BaseException, options: StorageOptions) -> str:
+    """Say what a fault of storage means and what mends it.
+
+    Parameters
+    ----------
+    error
+        One of `FAULTS`.
+    options
+        How the location was reached.
+
+    Returns
+    -------
+    str
+        One line: what was found, and the mend after a semicolon.
+
+    Examples
+    --------
+    >>> explain(PermissionError("Access Denied"), StorageOptions(anonymous=True))
+    'unsigned requests are refused (403); if the bucket is requester pays ...anonymous=false'
+    """
+    code = error_code(error)
+    if code in _EXPIRED:
+        return "the AWS session token has expired; sign in anew, or refresh the credentials"
+    if code in _WRONG_KEY:
+        return "the AWS access key is not known there; correct the profile or the environment"
+    if code == "SignatureDoesNotMatch":
+        return "the AWS secret key is wrong; correct the profile or the environment"
+    if code == "NoSuchBucket":
+        return "there is no such bucket; correct the URL, or endpoint_url"
+    if code in _ELSEWHERE:
+        return "the bucket is in another region; add region=... to the storage options"
+    if code == "RequestTimeTooSkewed":
+        return "this machine's clock is wrong, so its signatures are refused; set the clock"
+    if code in _REFUSED or isinstance(error, _DENIED):
+        return _refusal(options)
+    return _unanswered(error, options) or _as_raised(error)
+
+
+def _refusal(options: StorageOptions) -> str:
+    if options.anonymous:
+        return (
+            "unsigned requests are refused (403); if the bucket is requester pays and you accept "
+            "the bill, add --requester-pays (requester_pays: true in the recipe); else sign with "
+            "anonymous=false"
+        )
+    if options.requester_pays:
+        return (
+            "access is denied (403) although requester_pays is set; ask the owner for the right, "
+            "or sign with another profile"
+        )
+    return (
+        "access is denied (403); if the bucket is requester pays and you accept the bill, add "
+        "--requester-pays (requester_pays: true in the recipe); else ask for the right, or sign "
+        "with another profile"
+    )
+
+
+def _unanswered(error: BaseException, options: StorageOptions) -> str | None:
+    """What is wrong where no server has answered; None where one has, or it is a local fault."""
+    where = options.endpoint_url or "AWS"
+    for each in _chain(error):
+        if isinstance(each, ProfileNotFound):
+            return f"there is no AWS profile {options.profile!r}; correct profile=..."
+        if isinstance(each, (NoCredentialsError, PartialCredentialsError)):
+            return (
+                "no AWS credentials were found; name a profile (profile=...), set the AWS "
+                "environment, or add anonymous=true where the bucket is public"
+            )
+        if isinstance(each, CredentialRetrievalError):
+            return "the AWS credentials cannot be fetched; check the profile's provider"
+        if isinstance(each, (EndpointConnectionError, HTTPClientError, HttpError, ConnectionError)):
+            return f"nothing answers at {where}; correct endpoint_url, or check the network"
+        if isinstance(each, TimeoutError):
+            return f"no answer from {where} in time; try again, or raise timeout_s"
+        if isinstance(each, BaseError) and "HTTP error" in str(each):
+            return f"nothing answers at {where}; correct endpoint_url, or check the network"
+    return None
+
+
+def _as_raised(error: BaseException) -> str:
+    said = " ".join(str(error).partition("Debug source")[0].split()) or type(error).__name__
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def error_code(error: BaseException) -> str | None:
+    """S3's own code of an error, such as ``NoSuchBucket``, if the server said one."""
+    for each in _chain(error):
+        if isinstance(each, ClientError):
+            return str(each.response.get("Error", {}).get("Code"))
+        found = _CODE.search(str(each)) if isinstance(each, (BaseError, OSError)) else None
+        if found:
+            return found[1]
+    return None
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether trying again is no use because access was denied or nothing is there."""
+    kinds = (*_DENIED, FileNotFoundError, NotFoundError, NoCredentialsError, ProfileNotFound)
+    return isinstance(error, kinds)

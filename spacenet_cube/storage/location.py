@@ -1,0 +1,331 @@
+"""Locations: a folder or object, local or remote, and every way of reaching it."""
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
+from spacenet_cube.errors import StoreError
+from spacenet_cube.storage.faults import FAULTS, explain, is_refusal
+from spacenet_cube.storage.s3 import S3Bucket, s3fs_arguments
+from spacenet_cube.storage.stream import PartStream
+
+_LOCAL = {"", "file", "local"}
+_S3 = {"s3", "s3a"}
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+
+
+@dataclass(frozen=True)
+class Location:
+    """A folder or object, local or remote, and how to reach it."""
+
+    url: str
+    """Absolute local path, or a URL without credentials."""
+
+    options: StorageOptions = field(default_factory=StorageOptions)
+    """How it is reached; holds no secret."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further keyword arguments of the fsspec filesystem, from a reader of cubes; never printed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what describes the location, never an open connection with its credentials."""
+        return Location, (self.url, self.options, self.extra)
+
+    @property
+    def scheme(self) -> str:
+        """``s3``, ``memory`` and so on; empty for a local path."""
+        return urlsplit(self.url).scheme if "://" in self.url else ""
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the location is on this machine's disk."""
+        return self.scheme in _LOCAL
+
+    @cached_property
+    def fs(self) -> Any:  # noqa: ANN401 - fsspec ships no types
+        """The fsspec filesystem; listings are never cached, because builds change them."""
+        if self.is_local:
+            return LocalFileSystem(auto_mkdir=True)
+        try:
+            return fsspec.filesystem(self.scheme, **self._arguments())
+        except (ValueError, ImportError) as error:
+            raise StoreError(
+                f"{self.url} cannot be reached: {error}; "
+                "use a local path or a URL that fsspec knows, such as s3://bucket/prefix"
+            ) from error
+
+    def _arguments(self) -> dict[str, Any]:
+        own = s3fs_arguments(self.options) if self.scheme in _S3 else {}
+        return {"use_listings_cache": False, **own, **self.extra}
+
+    @cached_property
+    def path(self) -> str:
+        """The location as its filesystem names it."""
+        return str(self.fs._strip_protocol(self.url))  # noqa: SLF001 - fsspec has no public way
+
+    @cached_property
+    def _bucket(self) -> S3Bucket | None:
+        """The quick way to an object on S3; None where there is none."""
+        if self.scheme not in _S3 or self.extra:
+            return None
+        return S3Bucket(urlsplit(self.url).netloc, self.options)
+
+    def __truediv__(self, part: str) -> "Location":
+        """A location below this one."""
+        return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra)
+
+    def beside(self, suffix: str) -> "Location":
+        """The location of this name with a suffix."""
+        return Location(self.url.rstrip("/") + suffix, self.options, self.extra)
+
+    def told(self, error: BaseException) -> str:
+        """What a fault met here means and what mends it, in one line."""
+        options = StorageOptions() if self.is_local else self.options
+        return str(error) if self.is_local else explain(error, options)
+
+    def store(self, *, read_only: bool = False) -> Store:
+        """The location as a Zarr store.
+
+        A store to write to goes the quick way where there is one.  One to read from may end
+        in a dask graph, and the quick client pickles its secrets, so fsspec serves there.
+        """
+        if self.is_local:
+            return LocalStore(self.path, read_only=read_only)
+        if self._bucket is not None and not read_only:
+            return self._bucket.store(urlsplit(self.url).path.strip("/"))
+        return FsspecStore.from_url(
+            self.url, storage_options=self._arguments(), read_only=read_only
+        )
+
+    def exists(self) -> bool:
+        """Whether anything is there.  A refusal is an error, and never an absence."""
+        return bool(self.fs.exists(self.path))
+
+    def read_bytes(self) -> bytes:
+        """The whole object."""
+        found: bytes = self.fs.cat_file(self.path)
+        return found
+
+    def read_range(self, start: int, size_bytes: int, etag: str | None = None) -> bytes:
+        """Bytes of an object: all that were asked for, or an error.
+
+        Parameters
+        ----------
+        start
+            First byte, from 0.
+        size_bytes
+            How many.
+        etag
+            Tag that the object must still have, where the store has tags.
+
+        Returns
+        -------
+        bytes-like
+            ``size_bytes`` long.
+
+        Raises
+        ------
+        OSError
+            If fewer arrive, or the object has changed.
+        """
+        waits_s = iter(_waits_s(self.options.retries))
+        while True:
+            try:
+                return self._range_once(start, size_bytes, etag)
+            except _Changed:
+                raise
+            except FAULTS as error:
+                wait_s = None if is_refusal(error) else next(waits_s, None)
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
+
+    def _range_once(self, start: int, size_bytes: int, etag: str | None) -> bytes:
+        if self._bucket is not None:
+            found, tag = self._bucket.read(urlsplit(self.url).path.strip("/"), start, size_bytes)
+            if etag is not None and tag is not None and tag != etag:
+                raise _Changed(
+                    f"it has changed while it was read (ETag {tag}, surveyed as {etag}); "
+                    "survey and plan again"
+                )
+        else:
+            found = self.fs.cat_file(self.path, start=start, end=start + size_bytes)
+        if len(found) != size_bytes:
+            raise OSError(
+                f"{len(found):,} bytes arrived where {size_bytes:,} from byte {start:,} were asked "
+                "for; try again, and mend the network or the file if it stays so"
+            )
+        return found
+
+    @property
+    def pins_answers(self) -> bool:
+        """Whether `read_range` compares the tag of every answer."""
+        return self._bucket is not None
+
+    def size_and_etag(self) -> tuple[int, str | None]:
+        """Size in bytes of the object, and the store's tag where it has one."""
+        info = self.fs.info(self.path)
+        return int(info["size"]), etag_of(info)
+
+    def open_stream(self, size_bytes: int, etag: str | None = None) -> io.BufferedIOBase:
+        """The object as a file to read in order; seeking works, and costs requests.
+
+        Parameters
+        ----------
+        size_bytes
+            Its size.
+        etag
+            Tag that it must keep, where the store has tags.
+
+        Returns
+        -------
+        io.BufferedIOBase
+            To be closed by whoever asked for it.
+        """
+        if self.is_local:
+            return Path(self.path).open("rb")
+
+        def fetch(start: int, wanted: int) -> bytes:
+            return self.read_range(start, wanted, etag)
+
+        return io.BufferedReader(PartStream(fetch, size_bytes), 1 << 20)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write the whole object; a local one appears at once or not at all."""
+        if not self.is_local:
+            self.fs.pipe_file(self.path, content)
+            return
+        final = Path(self.path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        draft = final.with_name(f".{final.name}.partial")
+        draft.write_bytes(content)
+        draft.replace(final)
+
+    def upload(self, file: Path) -> None:
+        """Write a local file's bytes to the location, piece by piece."""
+        self.fs.put_file(str(file), self.path)
+
+    def remove(self) -> None:
+        """Remove the location and everything below it, if it is there."""
+        if self.is_local:
+            if Path(self.path).is_dir():
+                shutil.rmtree(self.path)
+            else:
+                Path(self.path).unlink(missing_ok=True)
+        elif self.exists():
+            self.fs.rm(self.path, recursive=True)
+
+
+class _Changed(OSError):  # noqa: N818 - what happened to the object
+    """The object is not the one that was surveyed; trying again is no use."""
+
+
+def _waits_s(retries: int) -> list[float]:
+    """Seconds to wait before each further attempt, doubling."""
+    return [min(_FIRST_WAIT_S * 2**turn, _LONGEST_WAIT_S) for turn in range(retries)]
+
+
+def etag_of(info: Mapping[str, Any]) -> str | None:
+    """The store's tag in an entry of a listing, without its quotes."""
+    tag = info.get("ETag") or info.get("etag")
+    return str(tag).strip('"') if tag else None
+
+
+def locate(
+    url: str | Path, options: StorageOptions | Mapping[str, Any] | None = None
+) -> Location:
+    """Understand a path or URL.
+
+    Parameters
+    ----------
+    url
+        Local path (relative ones are taken from the working directory), ``file://``, or any
+        URL that fsspec knows.
+    options
+        How it is reached.  A mapping may also hold keyword arguments of the fsspec
+        filesystem, as readers of cubes are used to.
+
+    Returns
+    -------
+    Location
+        Nothing is opened yet.
+
+    Raises
+    ------
+    RecipeError
+        If an option has a value that cannot stand.
+    StoreError
+        If the URL carries credentials, which would spread into metadata and logs.
+
+    Examples
+    --------
+    >>> locate("s3://bucket/cubes/").url
+    's3://bucket/cubes'
+    """
+    text = str(url)
+    if "://" not in text:
+        return Location(str(Path(text).expanduser().absolute()))
+    parts = urlsplit(text)
+    if parts.password or (parts.username and parts.scheme in {"http", "https", "s3", "s3a"}):
+        raise StoreError(
+            f"the URL for {parts.scheme}://{parts.hostname} carries credentials, which would "
+            "end in metadata and logs; take them out and use the AWS profile or environment"
+        )
+    if parts.scheme in _LOCAL:
+        return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
+    own, extra = _sorted_out(options)
+    return Location(text.rstrip("/"), own, extra)
+
+
+def _sorted_out(
+    options: StorageOptions | Mapping[str, Any] | None,
+) -> tuple[StorageOptions, Mapping[str, Any]]:
+    """Options of ours, and what only fsspec knows."""
+    if isinstance(options, StorageOptions):
+        return options, {}
+    said = dict(options or {})
+    if "anon" in said:
+        said["anonymous"] = said.pop("anon")
+    own = {name: said.pop(name) for name in StorageOptions.model_fields if name in said}
+    return storage_options(own), said
+
+
+def from_environment(role: str) -> StorageOptions:
+    """Options that the environment gives a source or a target.
+
+    Parameters
+    ----------
+    role
+        ``source`` or ``target``: the variable is ``SPACENET_CUBE_SOURCE_OPTIONS`` or
+        ``SPACENET_CUBE_TARGET_OPTIONS``, such as ``anonymous=true,region=us-east-1``.
+
+    Returns
+    -------
+    StorageOptions
+        The defaults where nothing is said.
+
+    Raises
+    ------
+    RecipeError
+        If they cannot stand.
+    """
+    text = os.environ.get(f"SPACENET_CUBE_{role.upper()}_OPTIONS", "")
+    return storage_options(options_of_pairs(pair for pair in text.split(",") if pair.strip()))
+
+
+def name_of(key: str) -> str:
+    """Last part of a key or path, whatever the store."""
+    return PurePosixPath(key).name

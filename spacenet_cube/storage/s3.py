@@ -1,0 +1,150 @@
+"""S3 by two clients from one description: s3fs to list and look, obstore for the bulk.
+
+obstore moves ranges and shards about twice as fast as s3fs (DESIGN.md, Storage).  Both
+resolve credentials by botocore's chain when they are first used, so none is ever held in
+a value of ours.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import NoCredentialsError
+from obstore.store import S3Store
+from zarr.storage import ObjectStore
+
+from spacenet_cube.core.access import StorageOptions
+from spacenet_cube.errors import StoreError
+
+_CREDENTIALS_LAST = timedelta(minutes=5)
+_FALLBACK_REGION = "us-east-1"
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_FORKED = [False]
+
+os.register_at_fork(after_in_child=lambda: _FORKED.__setitem__(0, bool(_store.cache_info().currsize)))
+
+
+def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
+    """Keyword arguments of `s3fs.S3FileSystem`; none of them is a secret."""
+    client: dict[str, Any] = {"region_name": options.region} if options.region else {}
+    style = "path" if _by_path(options) else "auto"
+    found: dict[str, Any] = {
+        "anon": options.anonymous,
+        "requester_pays": options.requester_pays,
+        "client_kwargs": client,
+        "config_kwargs": {
+            "s3": {"addressing_style": style},
+            "connect_timeout": options.timeout_s,
+            "read_timeout": options.timeout_s,
+            "retries": {"max_attempts": options.retries, "mode": "standard"},
+            "max_pool_connections": max(10, options.concurrency),
+        },
+    }
+    if options.endpoint_url:
+        found["endpoint_url"] = options.endpoint_url
+    if options.profile:
+        found["profile"] = options.profile
+    return found
+
+
+def _by_path(options: StorageOptions) -> bool:
+    """Whether the bucket stands in the path: as said, or wherever the server is not AWS."""
+    elsewhere = any(os.environ.get(name) for name in _ENDPOINT_VARIABLES)
+    return options.addresses_by_path or (elsewhere and options.path_style is None)
+
+
+class S3Bucket:
+    """A bucket read and written by obstore."""
+
+    def __init__(self, name: str, options: StorageOptions) -> None:
+        self._name, self._options = name, options
+
+    def store(self, prefix: str) -> ObjectStore[S3Store]:
+        """A Zarr store below a prefix, to write to."""
+        return ObjectStore(_client(self._name, prefix, self._options))
+
+    def read(self, key: str, start: int, size_bytes: int) -> tuple[bytes, str | None]:
+        """Bytes of an object and its tag, in one request; how many arrived is not checked."""
+        client = _client(self._name, "", self._options)
+        answer = client.get(key, options={"range": (start, start + size_bytes)})
+        tag = answer.meta.get("e_tag")
+        return answer.bytes(), tag.strip('"') if tag else None  # type: ignore[return-value]
+
+
+def _client(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
+    if _FORKED[0]:
+        raise StoreError(
+            f"this process was forked from one that had s3://{bucket} open, and would hang; start "
+            "workers by 'spawn' or 'forkserver', or use threads"
+        )
+    return _store(bucket, prefix, options)
+
+
+@cache
+def _store(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
+    """One client for all threads."""
+    session = botocore.session.Session(profile=options.profile)
+    (endpoint, region), by_path = _resolved(session, options), _by_path(options)
+    wait = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
+    settings: dict[str, Any] = {
+        "region": region,
+        "endpoint": endpoint if by_path else _with_bucket(endpoint, bucket),
+        "virtual_hosted_style_request": not by_path,
+        "request_payer": options.requester_pays,
+        "skip_signature": options.anonymous,
+        "client_options": {
+            "allow_http": endpoint.startswith("http:"),
+            "timeout": timedelta(seconds=options.timeout_s * 10),
+            "connect_timeout": timedelta(seconds=options.timeout_s),
+        },
+        "retry_config": {
+            "max_retries": options.retries,
+            "backoff": wait,
+            "retry_timeout": timedelta(seconds=options.timeout_s * (options.retries + 1)),
+        },
+    }
+    if not options.anonymous:
+        settings["credential_provider"] = _credentials(session)
+    return S3Store(bucket, prefix=prefix or None, **settings)
+
+
+def _with_bucket(endpoint: str, bucket: str) -> str:
+    """The address of a bucket whose name is part of the host's."""
+    scheme, _, host = endpoint.partition("://")
+    return f"{scheme}://{bucket}.{host}"
+
+
+def _resolved(session: Any, options: StorageOptions) -> tuple[str, str]:  # noqa: ANN401
+    """Endpoint and region as botocore finds them in options, profile and environment."""
+    region = options.region or session.get_config_variable("region") or _FALLBACK_REGION
+    client = session.create_client(
+        "s3",
+        region_name=region,
+        endpoint_url=options.endpoint_url,
+        aws_access_key_id="x",
+        aws_secret_access_key="x",  # noqa: S106 - nothing is sent
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    return str(client.meta.endpoint_url), str(region)
+
+
+def _credentials(session: Any) -> Callable[[], Any]:  # noqa: ANN401 - botocore ships no types
+    """What obstore asks for credentials: the usual chain, asked again every few minutes."""
+
+    def provide() -> dict[str, Any]:
+        found = session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        frozen = found.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_LAST,
+        }
+
+    return provide
