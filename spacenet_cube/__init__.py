@@ -24,7 +24,7 @@ from spacenet_cube.errors import (
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
-    from spacenet_cube.build import build
+    from spacenet_cube.building import build
     from spacenet_cube.core.bands import SENSORS, Band
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from spacenet_cube.quicklook import quicklook
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
-    from spacenet_cube.survey import survey
+    from spacenet_cube.surveying import survey
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -42,11 +42,11 @@ _HOMES = {
     "parse_recipe": "recipes",
     "Recipe": "core.recipe",
     "write_sample": "sample",
-    "survey": "survey",
+    "survey": "surveying",
     "Scene": "core.scene",
     "plan": "core.plan",
     "Plan": "core.plan",
-    "build": "build",
+    "build": "building",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "quicklook",

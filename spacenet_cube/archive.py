@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from zlib import error as zlib_error
 
 from spacenet_cube.errors import SourceError
@@ -93,7 +93,7 @@ def unpack(archive: Location, scratch: Path, advance: Advance | None = None) -> 
     except (tarfile.TarError, zlib_error, EOFError, OSError) as error:
         _forget(members, scratch)
         raise SourceError(
-            f"archive {archive.url} cannot be unpacked: {error or type(error).__name__}; "
+            f"archive {archive.url} cannot be unpacked: {str(error) or type(error).__name__}; "
             "fetch it again if it is damaged, or free disk space (--scratch names the folder)",
             scene=archive.url,
         ) from error
@@ -135,12 +135,12 @@ def _check(
 def _stream(archive: Location, advance: Advance | None) -> Iterator[IO[bytes]]:
     """The tar stream, unzipped where it is zipped; reading its end checks the CRC."""
     with archive.fs.open(archive.path, "rb") as raw:
-        counted = _Counted(raw, advance) if advance else raw
+        counted = _counted(raw, advance) if advance else raw
         if archive.path.lower().endswith(".tar"):
             yield counted
         else:
-            with gzip.GzipFile(fileobj=counted, mode="rb") as unzipped:
-                yield unzipped  # type: ignore[misc]  # GzipFile reads as IO[bytes] does
+            with gzip.open(counted, "rb") as unzipped:
+                yield cast("IO[bytes]", unzipped)
 
 
 class _Counted:
@@ -153,6 +153,10 @@ class _Counted:
         found = self._raw.read(size)
         self._advance(len(found))
         return found
+
+
+def _counted(raw: IO[bytes], advance: Advance) -> IO[bytes]:
+    return cast("IO[bytes]", _Counted(raw, advance))
 
 
 def _rasters(stream: IO[bytes]) -> Iterator[tuple[str, int, IO[bytes]]]:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from pyproj import CRS
+from pyproj import CRS, Geod
 
-from spacenet_cube.accessor import OPEN_LEVEL, SAMPLE_PX, Level, levels, thinned
+from spacenet_cube.accessor import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
-from spacenet_cube.info import Ground, ground
 from spacenet_cube.opening import choose_level, cube_url, open_cube
 
 if TYPE_CHECKING:
@@ -35,7 +34,63 @@ _SIDE_IN = 1.9
 _NDVI_RANGE = (-0.2, 0.8)
 
 
-def quicklook(  # noqa: PLR0913 - four of them say which cube
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """How large a rectangle is on the ground."""
+
+    geographic: bool
+    """Whether CRS units are degrees."""
+
+    bounds: tuple[float, float, float, float]
+    """West, south, east, north in CRS units."""
+
+    size_m: tuple[float, float]
+    """Width and height in metres, through the middle."""
+
+    @property
+    def aspect(self) -> float:
+        """Length on screen of a CRS unit of y over one of x."""
+        west, south, east, north = self.bounds
+        width_m, height_m = self.size_m
+        return (height_m / (north - south)) / (width_m / (east - west))
+
+
+def ground(crs: CRS, bounds: tuple[float, float, float, float]) -> Ground:
+    """Measure a rectangle on the ground.
+
+    Parameters
+    ----------
+    crs
+        Coordinate reference system of the bounds.
+    bounds
+        West, south, east, north in CRS units.
+
+    Returns
+    -------
+    Ground
+        Degrees are measured along the WGS 84 ellipsoid.
+
+    Examples
+    --------
+    >>> measured = ground(CRS("EPSG:4326"), (2.0, 48.0, 3.0, 49.0))
+    >>> [round(edge / 1000) for edge in measured.size_m]
+    [74, 111]
+    """
+    west, south, east, north = bounds
+    if not crs.is_geographic:
+        unit_m = crs.axis_info[0].unit_conversion_factor
+        return Ground(
+            geographic=False,
+            bounds=bounds,
+            size_m=((east - west) * unit_m, (north - south) * unit_m),
+        )
+    geod, lon, lat = Geod(ellps="WGS84"), (west + east) / 2, (south + north) / 2
+    width_m = geod.line_length((west, lon, east), (lat, lat, lat))
+    height_m = geod.line_length((lon, lon, lon), (south, lat, north))
+    return Ground(geographic=True, bounds=bounds, size_m=(width_m, height_m))
+
+
+def quicklook(
     cube: str | os.PathLike[str],
     path: str | os.PathLike[str] | None = None,
     *,
@@ -72,7 +127,11 @@ def quicklook(  # noqa: PLR0913 - four of them say which cube
     StoreError
         If no published cube is there, or the file cannot be written.
     """
-    _need_matplotlib("quicklook")
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError(
+            "quicklook draws with matplotlib, which is not installed; "
+            "run: pip install 'spacenet-cube[viewer]'"
+        )
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
 
     if size_px < 64:  # noqa: PLR2004 - less is no picture
@@ -89,73 +148,6 @@ def quicklook(  # noqa: PLR0913 - four of them say which cube
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error}; name another file") from error
     return out
-
-
-def draw(
-    cube: xr.Dataset, *, stretch: tuple[float, float] = (2, 98), ax: "Axes | None" = None
-) -> "AxesImage":
-    """Draw the true colours of a cube, or of a part of one, on matplotlib axes.
-
-    Reads about a million pixels: the whole cube from an overview, a part of it thinned out.
-
-    Parameters
-    ----------
-    cube
-        A dataset from ``open_cube``.
-    stretch
-        Percentiles of digital numbers that become dark and bright.
-    ax
-        Axes to draw on; by default the current ones.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
-        What was drawn, a metre as long across as up; nodata is transparent.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    _need_matplotlib("plot")
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
-
-    ax = ax or plt.gca()
-    part = _screenful(cube)
-    image = _show(ax, _opaque(part.spacenet.rgb(stretch), part), _extent(cube))
-    _ticks(ax, _extent(cube))
-    facts = cube.attrs.get("spacenet_cube", {})
-    ax.set_title(" ".join(facts.get(key, "") for key in ("aoi", "product")).strip())
-    return image
-
-
-def _screenful(cube: xr.Dataset) -> xr.Dataset:
-    """Return the cube at about a million pixels: an overview of a whole, else thinned out."""
-    opener = cube.encoding.get(OPEN_LEVEL)
-    shape_yx = (cube.sizes["y"], cube.sizes["x"])
-    there = levels(cube.attrs) if opener else ()
-    if shape_yx not in [level.shape_yx for level in there]:
-        return thinned(cube)
-    fits = [n for n in there if SAMPLE_PX <= max(n.shape_yx) <= max(shape_yx)]
-    return thinned(opener(fits[-1].number) if opener and fits else cube)
-
-
-def _opaque(picture: xr.DataArray, cube: xr.Dataset) -> "NDArray[np.uint8]":
-    """Return the picture with a fourth channel that hides nodata."""
-    alpha = np.where(cube.spacenet.valid.values, 255, 0).astype("uint8")
-    return np.dstack([picture.values, alpha])
-
-
-def _extent(cube: xr.Dataset) -> Ground:
-    return ground(CRS(cube.rio.crs), cube.rio.bounds())
-
-
-def _need_matplotlib(what: str) -> None:
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError(
-            f"{what} draws with matplotlib, which is not installed; "
-            "run: pip install 'spacenet-cube[viewer]'"
-        )
 
 
 def _level(there: tuple[Level, ...], size_px: int) -> Level:
@@ -213,7 +205,7 @@ def _page(extent: Ground, count: int) -> _Page:
 def _figure(view: xr.Dataset, size_px: int) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    extent = _extent(view)
+    extent = ground(CRS(view.rio.crs), view.rio.bounds())
     plants = {"red", "nir1"} <= set(view["band"].values.tolist())
     page = _page(extent, 2 if plants else 1)
     figure = Figure(figsize=page.size, dpi=size_px / _LONG_IN, facecolor=_PAPER)
@@ -228,7 +220,8 @@ def _figure(view: xr.Dataset, size_px: int) -> "Figure":
 
 def _draw_colour(axes: "Axes", view: xr.Dataset, extent: Ground) -> None:
     picture = view.spacenet.rgb()
-    _show(axes, _opaque(picture, view), extent)
+    alpha = np.where(view.spacenet.valid.values, np.uint8(255), np.uint8(0))
+    _show(axes, np.dstack([picture.values, alpha]), extent)
     _head(axes, picture.attrs["long_name"].capitalize())
     _ticks(axes, extent)
     _scale_bar(axes, extent)

@@ -69,7 +69,9 @@ class Location:
         if self.is_local:
             return LocalStore(self.path, read_only=read_only)
         return FsspecStore.from_url(
-            self.url, storage_options={"use_listings_cache": False, **self.options}, read_only=read_only
+            self.url,
+            storage_options={"use_listings_cache": False, **self.options},
+            read_only=read_only,
         )
 
     def exists(self) -> bool:

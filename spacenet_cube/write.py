@@ -4,7 +4,6 @@ The arrays are made from the plan's documents, which are not stored yet.  So a c
 is being written has no metadata at all, and nothing can open it by mistake.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,5 +153,3 @@ def write_coordinates(plan: Plan, store: Store) -> None:
 
 def _path(level: int, name: str) -> str:
     return f"{level_name(level)}/{name}".lstrip("/")
-
-

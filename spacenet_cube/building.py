@@ -74,7 +74,8 @@ def build(
     make_way(cube, replace=replace)
     count = workers or os.cpu_count() or 1
     with _pool(executor, count) as pool:
-        run = partial(_run, pool, count * _IN_FLIGHT_PER_WORKER, progress)
+        in_flight = count * _IN_FLIGHT_PER_WORKER
+        run = partial(_run, pool=pool, in_flight=in_flight, progress=progress)
         run("build", partial(build_unit, plan, cube), plan.units)
         for level in range(2, len(plan.levels)):
             name = f"overview {level} of {len(plan.levels) - 1}"
@@ -188,12 +189,13 @@ def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
 
 
 def _run[T](
-    pool: Executor,
-    in_flight: int,
-    progress: Progress | None,
     stage: str,
     task: Callable[[T], None],
     items: Iterable[T],
+    *,
+    pool: Executor,
+    in_flight: int,
+    progress: Progress | None,
 ) -> None:
     """Run a task on every item, a bounded number at once; the first failure ends it."""
     waiting = tuple(items)
