@@ -24,17 +24,17 @@ from spacenet_cube.errors import (
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
-    from spacenet_cube.build import build
+    from spacenet_cube.building import build
     from spacenet_cube.core.bands import SENSORS, Band
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
     from spacenet_cube.opening import open_cube
-    from spacenet_cube.quicklook import quicklook
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
-    from spacenet_cube.survey import survey
+    from spacenet_cube.surveying import survey
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -42,14 +42,14 @@ _HOMES = {
     "parse_recipe": "recipes",
     "Recipe": "core.recipe",
     "write_sample": "sample",
-    "survey": "survey",
+    "survey": "surveying",
     "Scene": "core.scene",
     "plan": "core.plan",
     "Plan": "core.plan",
-    "build": "build",
+    "build": "building",
     "open_cube": "opening",
     "cube_info": "info",
-    "quicklook": "quicklook",
+    "quicklook": "drawing",
     "SENSORS": "core.bands",
     "Band": "core.bands",
 }

@@ -8,26 +8,30 @@ A method works alike on the native level, on an overview, and on a part of eithe
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rioxarray  # noqa: F401 - registers cube.rio
 import xarray as xr
 
-from spacenet_cube.errors import RecipeError
+from spacenet_cube.errors import MissingExtraError, RecipeError
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
-    from numpy.typing import NDArray
 
 OPEN_LEVEL = "open_level"
 """Where ``Dataset.encoding`` keeps the function that opens another level of the cube."""
 
+type _Pixels = np.ndarray[Any, np.dtype[Any]]
+
 _COLOURS = ("red", "green", "blue")
-SAMPLE_PX = 1024
-"""Pixels along an edge that are enough to look at."""
+_LAZILY: dict[str, Any] = {"dask": "parallelized", "keep_attrs": "override"}
+_ON_GRID = {"grid_mapping": "spatial_ref"}
+_PER_BAND = ("band", "wavelength", "fwhm")
+_SAMPLE_PX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +82,21 @@ def levels(attributes: Mapping[str, Any]) -> tuple[Level, ...]:
     >>> levels({"multiscales": {"layout": [entry]}})[0].resolution
     0.5
     """
-    layout = attributes.get("multiscales", {}).get("layout", [])
-    if not layout:
+    found = []
+    for number, entry in enumerate(_told(attributes, "multiscales")["layout"]):
+        (rows, cols), (a, _, _, _, e, *_) = entry["spatial:shape"], entry["spatial:transform"]
+        found.append(Level(number, entry["asset"], (rows, cols), (abs(e), abs(a))))
+    return tuple(found)
+
+
+def _told(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if name not in attributes:
         raise RecipeError(
-            "the dataset has no attribute 'multiscales', so its levels are unknown; "
+            f"the dataset has no attribute '{name}', which every cube has; "
             "take it from open_cube, and keep its attributes"
         )
-    return tuple(_level(number, entry) for number, entry in enumerate(layout))
-
-
-def _level(number: int, entry: Mapping[str, Any]) -> Level:
-    (rows, cols), (a, _, _, _, e, *_) = entry["spatial:shape"], entry["spatial:transform"]
-    return Level(number, entry["asset"], (rows, cols), (abs(e), abs(a)))
+    told: Mapping[str, Any] = attributes[name]
+    return told
 
 
 @xr.register_dataset_accessor("spacenet")  # type: ignore[no-untyped-call]
@@ -131,14 +138,8 @@ class SpacenetAccessor:
         """
         import pandas as pd  # noqa: PLC0415 - only wanted here
 
-        facts = self._cube.attrs.get("spacenet_cube")
-        if facts is None:
-            raise RecipeError(
-                "the dataset has no attribute 'spacenet_cube', so its scenes are unknown; "
-                "take it from open_cube, and keep its attributes"
-            )
-        columns = ["index", "id", "acquired"]
-        scenes = pd.DataFrame(facts["scenes"], columns=None if facts["scenes"] else columns)
+        listed = _told(self._cube.attrs, "spacenet_cube")["scenes"]
+        scenes = pd.DataFrame(listed, columns=None if listed else ["index", "id", "acquired"])
         scenes["acquired"] = pd.to_datetime(scenes["acquired"], utc=True)
         return scenes.set_index("index")
 
@@ -152,8 +153,8 @@ class SpacenetAccessor:
             If the dataset has lost ``source_index``.
         """
         valid = self._variable("source_index") > 0
-        valid.attrs = {"long_name": "pixel comes from a scene", **_grid_mapping(self._cube)}
-        return valid.rename("valid")
+        valid.attrs = {"long_name": "pixel comes from a scene", **_ON_GRID}
+        return valid.drop_vars(_PER_BAND, errors="ignore").rename("valid")
 
     def ndvi(self, *, nir: str = "nir1", red: str = "red") -> xr.DataArray:
         """Return the vegetation index (nir - red) / (nir + red), lazily.
@@ -179,13 +180,6 @@ class SpacenetAccessor:
         ------
         RecipeError
             If the cube lacks a band, or has lost ``source_index``.
-
-        Examples
-        --------
-        >>> import spacenet_cube as sc
-        >>> cube = sc.open_cube("AOI_2_Vegas", "MUL", root="cubes")  # doctest: +SKIP
-        >>> float(cube.spacenet.ndvi().mean())  # doctest: +SKIP
-        0.21
         """
         image, where = self._bands((nir, red))
         ndvi: xr.DataArray = xr.apply_ufunc(
@@ -194,9 +188,8 @@ class SpacenetAccessor:
             self.valid,
             kwargs={"where": where},
             input_core_dims=[["band"], []],
-            dask="parallelized",
             output_dtypes=[np.float32],
-            keep_attrs=False,
+            **_LAZILY,
         )
         ndvi.attrs = {
             "long_name": "normalized difference vegetation index",
@@ -204,9 +197,9 @@ class SpacenetAccessor:
             "valid_min": -1.0,
             "valid_max": 1.0,
             "comment": f"({nir} - {red}) / ({nir} + {red}) of digital numbers",
-            **_grid_mapping(self._cube),
+            **_ON_GRID,
         }
-        return ndvi.drop_vars(("wavelength", "fwhm"), errors="ignore").rename("ndvi")
+        return ndvi.rename("ndvi")
 
     def rgb(self, stretch: tuple[float, float] | None = (2, 98)) -> xr.DataArray:
         """Return a true-colour picture, lazily; of a panchromatic cube, a grey one.
@@ -234,10 +227,14 @@ class SpacenetAccessor:
         names = ("pan",) * 3 if self._names == ("pan",) else _COLOURS
         image, where = self._bands(names)
         if stretch is None:
-            picture = image.isel(band=list(where)).rename(band="rgb")
-            picture = picture.transpose(..., "rgb").assign_coords(rgb=list(_COLOURS))
-            return picture.drop_vars(("wavelength", "fwhm"), errors="ignore").rename("rgb")
-        limits = self._limits(names, _checked(stretch))
+            picture = image.isel(band=list(where)).rename(band="rgb").rename("rgb")
+            return picture.transpose(..., "rgb").assign_coords(rgb=list(_COLOURS))
+        if not 0 <= stretch[0] < stretch[1] <= 100:  # noqa: PLR2004 - per cent
+            raise RecipeError(
+                f"a stretch from percentile {stretch[0]} to {stretch[1]} leaves no range; "
+                "give a rising pair within 0 to 100, such as (2, 98)"
+            )
+        limits = self._limits(names, stretch)
         drawn: xr.DataArray = xr.apply_ufunc(
             _stretched,
             image,
@@ -246,12 +243,11 @@ class SpacenetAccessor:
             kwargs={"where": where},
             input_core_dims=[["band"], [], ["rgb", "limit"]],
             output_core_dims=[["rgb"]],
-            dask="parallelized",
             output_dtypes=[np.uint8],
-            keep_attrs=False,
+            **_LAZILY,
         )
         kind = "grey" if names[0] == "pan" else "true colour"
-        drawn.attrs = {"long_name": kind, "_FillValue": np.uint8(0), **_grid_mapping(self._cube)}
+        drawn.attrs = {"long_name": kind, "_FillValue": np.uint8(0), **_ON_GRID}
         return drawn.assign_coords(rgb=list(_COLOURS)).rename("rgb")
 
     def plot(
@@ -276,9 +272,25 @@ class SpacenetAccessor:
         MissingExtraError
             If matplotlib is not installed.
         """
-        from spacenet_cube.quicklook import draw  # noqa: PLC0415 - stands above opening
+        if find_spec("matplotlib") is None:
+            raise MissingExtraError(
+                "plot draws with matplotlib, which is not installed; "
+                "run: pip install 'spacenet-cube[viewer]'"
+            )
+        part = self._screenful()
+        picture = part.spacenet.rgb(stretch)
+        opaque = part.spacenet.valid.expand_dims(rgb=["alpha"], axis=-1).astype("uint8") * 255
+        shades = xr.concat([picture, opaque.astype("uint8")], "rgb").rename("rgb").compute()
+        drawn: AxesImage = shades.plot.imshow(x="x", y="y", rgb="rgb", ax=ax)
+        geographic = part.rio.crs is not None and part.rio.crs.is_geographic
+        drawn.axes.set_aspect(1 / math.cos(math.radians(float(part.y.mean()))) if geographic else 1)
+        facts = self._cube.attrs.get("spacenet_cube", {})
+        drawn.axes.set_title(" ".join(facts.get(key, "") for key in ("aoi", "product")).strip())
+        return drawn
 
-        return draw(self._cube, stretch=stretch, ax=ax)
+    @property
+    def _opener(self) -> Callable[[int], xr.Dataset] | None:
+        return self._cube.encoding.get(OPEN_LEVEL)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -310,18 +322,19 @@ class SpacenetAccessor:
         cover = _cover(places)
         image = image.isel(band=cover)
         image = image.chunk(band=-1) if image.chunks else image
-        return image, tuple((place - cover.start) // cover.step for place in places)
+        return image.drop_vars(_PER_BAND, errors="ignore"), tuple(
+            (place - cover.start) // cover.step for place in places
+        )
 
     def _limits(self, names: Sequence[str], stretch: tuple[float, float]) -> xr.DataArray:
         """Percentiles of each named band, shaped (rgb, limit), lazy."""
-        opener: Callable[[int], xr.Dataset] | None = self._cube.encoding.get(OPEN_LEVEL)
-        sample = thinned(self._cube) if opener is None else opener(-1)
+        opener = self._opener
+        sample = _thinned(self._cube) if opener is None else opener(-1)
         image, where = sample.spacenet._bands(names)  # noqa: SLF001 - our own class
         valid = sample.spacenet.valid
         dims = valid.dims
         if image.chunks:
-            whole = dict.fromkeys(dims, -1)
-            image, valid = image.chunk(whole), valid.chunk(whole)
+            image, valid = (each.chunk(dict.fromkeys(dims, -1)) for each in (image, valid))
         limits: xr.DataArray = xr.apply_ufunc(
             _percentiles,
             image.drop_vars(list(image.coords)),
@@ -329,17 +342,25 @@ class SpacenetAccessor:
             kwargs={"where": where, "stretch": stretch},
             input_core_dims=[["band", *dims], [*dims]],
             output_core_dims=[["rgb", "limit"]],
-            dask="parallelized",
             output_dtypes=[np.float32],
             dask_gufunc_kwargs={"output_sizes": {"rgb": len(where), "limit": 2}},
-            keep_attrs=False,
+            **_LAZILY,
         )
         return limits
 
+    def _screenful(self) -> xr.Dataset:
+        """Return about a million pixels: of a whole cube an overview, of a part every n-th."""
+        opener = self._opener
+        shape_yx = (self._cube.sizes["y"], self._cube.sizes["x"])
+        if opener is None or shape_yx not in [level.shape_yx for level in self.levels]:
+            return _thinned(self._cube)
+        fits = [n for n in self.levels if _SAMPLE_PX <= max(n.shape_yx) <= max(shape_yx)]
+        return _thinned(opener(fits[-1].number) if fits else self._cube)
 
-def thinned(cube: xr.Dataset) -> xr.Dataset:
+
+def _thinned(cube: xr.Dataset) -> xr.Dataset:
     """Return every n-th pixel, so that neither edge has more than about two thousand."""
-    step = {dim: max(1, cube.sizes.get(dim, 1) // SAMPLE_PX) for dim in ("y", "x")}
+    step = {dim: max(1, cube.sizes.get(dim, 1) // _SAMPLE_PX) for dim in ("y", "x")}
     return cube.isel({dim: slice(None, None, n) for dim, n in step.items()}, missing_dims="ignore")
 
 
@@ -354,24 +375,7 @@ def _cover(places: Sequence[int]) -> slice:
     return slice(first, max(places) + 1, step)
 
 
-def _checked(stretch: tuple[float, float]) -> tuple[float, float]:
-    low, high = stretch
-    if not 0 <= low < high <= 100:  # noqa: PLR2004 - per cent
-        raise RecipeError(
-            f"a stretch from percentile {low} to {high} leaves no range; "
-            "give a rising pair within 0 to 100, such as (2, 98)"
-        )
-    return low, high
-
-
-def _grid_mapping(cube: xr.Dataset) -> dict[str, str]:
-    """Return what rioxarray finds the CRS by."""
-    return {"grid_mapping": "spatial_ref"} if "spatial_ref" in cube.coords else {}
-
-
-def _normalized_difference(
-    image: "NDArray[Any]", valid: "NDArray[np.bool_]", *, where: tuple[int, ...]
-) -> "NDArray[np.float32]":
+def _normalized_difference(image: _Pixels, valid: _Pixels, *, where: tuple[int, ...]) -> _Pixels:
     """Return (first - second) / (first + second) of bands on the last axis."""
     first, second = (image[..., place].astype(np.float32) for place in where)
     total = first + second
@@ -381,12 +385,8 @@ def _normalized_difference(
 
 
 def _percentiles(
-    image: "NDArray[Any]",
-    valid: "NDArray[np.bool_]",
-    *,
-    where: tuple[int, ...],
-    stretch: tuple[float, float],
-) -> "NDArray[np.float32]":
+    image: _Pixels, valid: _Pixels, *, where: tuple[int, ...], stretch: tuple[float, float]
+) -> _Pixels:
     """Return each band's percentiles of valid pixels, shaped (bands, 2)."""
     samples = (image[place][valid].astype(np.float32) for place in where)
     finite = [sample[np.isfinite(sample)] for sample in samples]
@@ -395,12 +395,8 @@ def _percentiles(
 
 
 def _stretched(
-    image: "NDArray[Any]",
-    valid: "NDArray[np.bool_]",
-    limits: "NDArray[np.float32]",
-    *,
-    where: tuple[int, ...],
-) -> "NDArray[np.uint8]":
+    image: _Pixels, valid: _Pixels, limits: _Pixels, *, where: tuple[int, ...]
+) -> _Pixels:
     """Map each band's limits to 1 and 255 and nodata to 0, bands on the last axis."""
     out = np.zeros((*image.shape[:-1], len(where)), np.uint8)
     for channel, place in enumerate(where):

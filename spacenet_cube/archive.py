@@ -121,7 +121,7 @@ def unpack(
     except _DAMAGED as error:
         shelf.clear()
         raise SourceError(
-            f"archive {archive.name} is damaged or cut short: {error or type(error).__name__}; "
+            f"archive {archive.name} is damaged or cut short: {str(error) or type(error).__name__}; "
             "fetch it again",
             scene=archive.name,
         ) from error

@@ -52,7 +52,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         typer.echo(f"spacenet-cube {__version__}")
@@ -60,7 +60,7 @@ def _root(
 
 
 @app.command("recipes")
-def recipes_command(as_json: JsonOption = False) -> None:  # noqa: FBT002
+def recipes_command(as_json: JsonOption = False) -> None:
     """List the bundled recipes and their products."""
     from spacenet_cube.recipes import bundled_recipes, load_recipe
 
@@ -110,7 +110,7 @@ def plan_command(
     workers: WorkersOption = None,
     profile: ProfileOption = None,
     scratch: ScratchOption = None,
-    as_json: JsonOption = False,  # noqa: FBT002
+    as_json: JsonOption = False,
 ) -> None:
     """Survey the sources and show what a build would do, without doing it."""
     from spacenet_cube.core.plan import summary
@@ -136,14 +136,12 @@ def build_command(
     to: TargetOption = "cubes",
     workers: WorkersOption = None,
     profile: ProfileOption = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite a published cube.")
-    ] = False,  # noqa: FBT002
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a published cube.")] = False,
     scratch: ScratchOption = None,
-    as_json: JsonOption = False,  # noqa: FBT002
+    as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them."""
-    from spacenet_cube.build import build, check_target
+    from spacenet_cube.building import build, check_target
     from spacenet_cube.terminal import Bars
 
     built: list[dict[str, Any]] = []
@@ -161,13 +159,13 @@ def build_command(
 
 
 @app.command("info")
-def info_command(cube: CubeArgument, as_json: JsonOption = False) -> None:  # noqa: FBT002
+def info_command(cube: CubeArgument, as_json: JsonOption = False) -> None:
     """Show what a cube holds."""
     from spacenet_cube.info import cube_info, render
 
     found = cube_info(cube, count_bytes=True)
     if as_json:
-        _print_json(found.to_dict())
+        typer.echo(found.to_json())
         return
     from rich.console import Console
 
@@ -183,7 +181,7 @@ def quicklook_command(
     size_px: Annotated[int, typer.Option("--size", help="Longer edge of a map, pixels.")] = 1024,
 ) -> None:
     """Draw a cube as a PNG."""
-    from spacenet_cube.quicklook import quicklook
+    from spacenet_cube.drawing import quicklook
 
     typer.echo(str(quicklook(cube, output, size_px=size_px)))
 
@@ -208,7 +206,7 @@ def _plans(
     from spacenet_cube.core.plan import plan
     from spacenet_cube.recipes import load_recipe
     from spacenet_cube.scratch import scratch_folder
-    from spacenet_cube.survey import survey
+    from spacenet_cube.surveying import survey
     from spacenet_cube.terminal import Bars, bars
 
     recipe = load_recipe(name)

@@ -62,9 +62,8 @@ def ground(crs: CRS, bounds: tuple[float, float, float, float]) -> Ground:
 
     Examples
     --------
-    >>> measured = ground(CRS("EPSG:4326"), (2.0, 48.0, 3.0, 49.0))
-    >>> [round(edge / 1000) for edge in measured.size_m]
-    [74, 111]
+    >>> ground(CRS("EPSG:32631"), (0.0, 0.0, 300.0, 100.0)).size_m
+    (300.0, 100.0)
     """
     west, south, east, north = bounds
     if not crs.is_geographic:
@@ -303,7 +302,7 @@ def _band_words(band: BandInfo) -> str:
 
 
 def _times(acquired: tuple[str, str]) -> str:
-    first, last = acquired
+    first, last = (time.removesuffix("Z") for time in acquired)
     return f"{first} UTC" if first == last else f"{first} to {last} UTC"
 
 

@@ -56,7 +56,7 @@ class LevelOpener:
         return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
 
 
-def open_cube(  # noqa: PLR0913 - each is a choice of its own
+def open_cube(
     cube: str | os.PathLike[str],
     product: str | None = None,
     *,

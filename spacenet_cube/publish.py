@@ -9,7 +9,7 @@ import json
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.errors import CubeExistsError, StoreError
-from spacenet_cube.storage import Location
+from spacenet_cube.storage import FAULTS, Location
 
 ROOT = "zarr.json"
 
@@ -24,9 +24,9 @@ def is_published(cube: Location) -> bool:
     """
     try:
         return (cube / ROOT).exists()
-    except OSError as error:
+    except FAULTS as error:
         raise StoreError(
-            f"{cube.url} cannot be reached: {error}; check the address and the permissions"
+            f"{cube.url} cannot be reached: {cube.told(error)}"
         ) from error
 
 
@@ -75,9 +75,9 @@ def make_way(cube: Location, *, replace: bool) -> None:
     try:
         (cube / ROOT).remove()
         cube.remove()
-    except OSError as error:
+    except FAULTS as error:
         raise StoreError(
-            f"{cube.url} cannot be cleared: {error}; check the permissions, then build again"
+            f"{cube.url} cannot be cleared: {cube.told(error)}; then build again"
         ) from error
 
 
@@ -100,7 +100,7 @@ def publish(plan: Plan, cube: Location) -> None:
         for path, document in group_documents(plan).items():
             place = cube / path / ROOT if path else cube / ROOT
             place.write_bytes(json.dumps(document, indent=1, allow_nan=False).encode())
-    except OSError as error:
+    except FAULTS as error:
         raise StoreError(
-            f"publishing {cube.url} failed: {error}; mend the store, then build again"
+            f"publishing {cube.url} failed: {cube.told(error)}; then build again"
         ) from error

@@ -120,8 +120,10 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f"{name}, line {mark.line + 1}" if mark else name
-        raise RecipeError(f"{where}: this is not YAML: {error.problem}; mend the line") from error
+        line = getattr(mark, "line", 0) + 1
+        raise RecipeError(
+            f"{name}, line {line}: this is not YAML: {error.problem}; mend the line"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{name}: this is not YAML: {error}; mend the file") from error
     try:
@@ -134,7 +136,7 @@ def _refuse_tricks(text: str, name: str) -> None:
     """Refuse aliases and deep nesting before anything is built from them."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = 1 + (event.start_mark.line if event.start_mark else 0)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise RecipeError(
                 f"{name}, line {line}: anchors and aliases (& and *) are not read in recipes, "

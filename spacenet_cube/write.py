@@ -4,7 +4,6 @@ The arrays are made from the plan's documents, which are not stored yet.  So a c
 is being written has no metadata at all, and nothing can open it by mistake.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import Pixels
 from spacenet_cube.core.plan import Plan, level_name
 from spacenet_cube.errors import StoreError
+from spacenet_cube.storage import FAULTS, Location
 
 PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
 """Encodes a shard in one pass: 1.5 to 2.5 times as fast as zarr's default."""
@@ -35,6 +35,9 @@ class LevelArrays:
 
     shard_px: int
     """Edge of a shard, pixels."""
+
+    cube: Location
+    """The cube they are of."""
 
     def write(self, block: Block, pixels: Pixels) -> None:
         """Write a block, shard by shard, so that one encoded shard is held at a time.
@@ -57,11 +60,11 @@ class LevelArrays:
                 there = Block(block.row + part.row, block.col + part.col, part.height, part.width)
                 self.image[:, *there.yx] = pixels.image[:, rows, cols]
                 self.source_index[there.yx] = pixels.source_index[rows, cols]
-        except OSError as error:
+        except FAULTS as error:
             raise StoreError(
-                f"writing rows {block.row}+{block.height}, columns {block.col}+{block.width} to "
-                f"{self.image.store_path} failed: {error}; free space or mend the store, then "
-                "build again"
+                f"writing rows {block.row}+{block.height}, columns {block.col}+{block.width} of "
+                f"{self.cube.url} failed: {self.cube.told(error)}; free space or mend the store, "
+                "then build again"
             ) from error
 
     def read(self, block: Block) -> Pixels:
@@ -86,10 +89,10 @@ class LevelArrays:
             return Pixels(
                 np.asarray(self.image[:, *block.yx]), np.asarray(self.source_index[block.yx])
             )
-        except (OSError, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
+        except (*FAULTS, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
             raise StoreError(
-                f"reading {block} back from {self.image.store_path} failed: {error}; build again "
-                "with --replace"
+                f"reading {block} of {self.image.path} back from {self.cube.url} failed: "
+                f"{self.cube.told(error)}; build again with --replace"
             ) from error
 
 
@@ -104,7 +107,7 @@ def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:
         return zarr.Array.from_dict(StorePath(store, path), spec.document())
 
 
-def level_arrays(plan: Plan, level: int, store: Store) -> LevelArrays:
+def level_arrays(plan: Plan, level: int, cube: Location) -> LevelArrays:
     """Open the large arrays of a level for reading and writing.
 
     Parameters
@@ -113,7 +116,7 @@ def level_arrays(plan: Plan, level: int, store: Store) -> LevelArrays:
         Its documents say what the arrays are.
     level
         0 for the native level, n for the n-th overview.
-    store
+    cube
         Where the cube is.
 
     Returns
@@ -121,19 +124,19 @@ def level_arrays(plan: Plan, level: int, store: Store) -> LevelArrays:
     LevelArrays
         No metadata is read or written.
     """
-    specs = pixel_arrays(plan, level)
+    specs, store = pixel_arrays(plan, level), cube.store()
     opened = {name: _array(store, _path(level, name), spec) for name, spec in specs.items()}
-    return LevelArrays(shard_px=plan.product.encoding.shard, **opened)
+    return LevelArrays(shard_px=plan.product.encoding.shard, cube=cube, **opened)
 
 
-def write_coordinates(plan: Plan, store: Store) -> None:
+def write_coordinates(plan: Plan, cube: Location) -> None:
     """Write the small arrays of every level: band, y, x, spatial_ref, wavelength, fwhm.
 
     Parameters
     ----------
     plan
         The plan.
-    store
+    cube
         Where the cube is.
 
     Raises
@@ -142,17 +145,16 @@ def write_coordinates(plan: Plan, store: Store) -> None:
         If the store refuses or fails.
     """
     try:
+        store = cube.store()
         for level in range(len(plan.levels)):
             for name, (spec, values) in coordinate_arrays(plan, level).items():
                 _array(store, _path(level, name), spec)[...] = values
-    except OSError as error:
+    except FAULTS as error:
         raise StoreError(
-            f"writing the coordinates of {plan.cube_path} failed: {error}; free space or mend "
+            f"writing the coordinates of {cube.url} failed: {cube.told(error)}; free space or mend "
             "the store, then build again"
         ) from error
 
 
 def _path(level: int, name: str) -> str:
     return f"{level_name(level)}/{name}".lstrip("/")
-
-

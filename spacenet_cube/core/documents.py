@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pyproj import CRS
 
 from spacenet_cube.core.plan import Plan, level_name
 from spacenet_cube.core.referencing import cube_attributes, level_attributes, spatial_ref
@@ -240,8 +241,6 @@ def _per_band(values_nm: Sequence[float | None], name: str) -> tuple[ArraySpec, 
 
 def _axis(crs: str, dim: str) -> dict[str, str]:
     """CF attributes of an axis."""
-    from pyproj import CRS
-
     for axis in CRS.from_user_input(crs).cs_to_cf():
         if axis.get("axis", "").lower() == dim:
             return dict(axis)

@@ -48,14 +48,11 @@ def _pixel_edge(edges: Sequence[float]) -> float:
     return low if low == high else _shortest_between(low, high, median(edges))
 
 
-def _refuse(scene: Scene, why: str, mend: str) -> RecipeError:
-    return RecipeError(f"scene {scene.id} {why}, so pixels cannot pass through unchanged; {mend}")
-
-
-_MEND = (
-    "give the product a grid to resample onto, such as grid: {crs: utm, resolution: 0.5}, "
-    "or exclude the scene"
-)
+def _refusal(scene: Scene, why: str) -> str:
+    return (
+        f"scene {scene.id} {why}, so pixels cannot pass through unchanged; give the product a "
+        "grid to resample onto, such as grid: {crs: utm, resolution: 0.5}, or exclude the scene"
+    )
 
 
 def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
@@ -82,16 +79,11 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     RecipeError
         If a scene is rotated or not north-up, or lies off the lattice by more than the
         tolerance: its author names a grid to resample onto, or excludes the scene.
-
-    Examples
-    --------
-    >>> from spacenet_cube.core.lattice import place_on_lattice
-    >>> # doctest needs a Scene; see tests/test_lattice.py
     """
     for scene in scenes:
         a, b, _, d, e, _ = tuple(scene.transform)[:6]
         if b or d or a <= 0 or e >= 0:
-            raise _refuse(scene, "is rotated or not north-up", _MEND)
+            raise RecipeError(_refusal(scene, "is rotated or not north-up"))
     width = _pixel_edge([scene.transform.a for scene in scenes])
     height = _pixel_edge([-scene.transform.e for scene in scenes])
     west = min(scene.transform.c for scene in scenes)
@@ -100,12 +92,11 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     worst = max(range(len(scenes)), key=lambda i: placed[i][1])
     deviation_px = placed[worst][1]
     if deviation_px > tolerance_px:
-        raise _refuse(
-            scenes[worst],
-            f"lies {deviation_px:.3g} pixels off the lattice of the others "
-            f"(origin {west!r}, {north!r}; pixel {width!r} x {height!r}; tolerance {tolerance_px})",
-            _MEND,
+        why = (
+            f"lies {deviation_px:.3g} pixels off the lattice of the others (origin {west!r}, "
+            f"{north!r}; pixel {width!r} x {height!r}; tolerance {tolerance_px})"
         )
+        raise RecipeError(_refusal(scenes[worst], why))
     found = tuple(block for block, _ in placed)
     rows = max(block.row + block.height for block in found)
     cols = max(block.col + block.width for block in found)

@@ -95,14 +95,18 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
     painted: list[Block] = []
     for piece in _by_precedence(unit.pieces, plan.product.mosaic):
         scene = plan.scenes[piece.scene - 1]
+        layer = _Layer(piece.scene, scene.nodata, plan.product.nodata)
         alone = not any(piece.target.intersection(block) for block in painted)
         with open_scene(scene, piece.window) as read:
             for window, target in _stripes(piece):
                 part = _view(pixels, target)
                 if alone:
-                    _lay(part, piece.scene, scene.nodata, plan.product.nodata, window, read)
+                    read(window, part.image)
+                    _number(part, layer)
                 else:
-                    _lay_under(part, piece.scene, scene.nodata, plan.product.nodata, window, read)
+                    samples = np.empty(part.image.shape, part.image.dtype)
+                    read(window, samples)
+                    _lay_under(part, layer, samples)
         painted.append(piece.target)
     return pixels
 
@@ -131,32 +135,40 @@ def _view(pixels: Pixels, block: Block) -> Pixels:
     return Pixels(pixels.image[:, rows, cols], pixels.source_index[rows, cols])
 
 
-def _valid(samples: Samples, tag: float | None, nodata: float) -> NDArray[np.bool_]:
-    """Valid by the product's nodata and, where the file has a tag, by the tag as well."""
-    found = valid_yx(samples, nodata)
-    return found if tag is None or tag == nodata else found & valid_yx(samples, tag)
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What is to be known of a scene to lay it."""
+
+    number: int
+    """Number of the scene, from 1."""
+
+    tag: float | None
+    """The file's own nodata tag."""
+
+    nodata: float
+    """The product's nodata."""
+
+    def valid(self, samples: Samples) -> NDArray[np.bool_]:
+        """Valid (y, x) by the product's nodata and, where the file has a tag, by that too."""
+        found = valid_yx(samples, self.nodata)
+        if self.tag is None or self.tag == self.nodata:
+            return found
+        return found & valid_yx(samples, self.tag)
 
 
-def _lay(
-    part: Pixels, number: int, tag: float | None, nodata: float, window: Block, read: ReadWindow
-) -> None:
-    """Put a scene where nothing lies yet: straight into place."""
-    read(window, part.image)
-    valid = _valid(part.image, tag, nodata)
+def _number(part: Pixels, layer: _Layer) -> None:
+    """Number the valid pixels of a scene that lies alone; the others become nodata."""
+    valid = layer.valid(part.image)
     if valid.all():
-        part.source_index[...] = number
+        part.source_index[...] = layer.number
         return
-    part.source_index[valid] = number
-    if tag is not None and tag != nodata:
-        np.copyto(part.image, np.asarray(nodata, part.image.dtype), where=~valid)
+    part.source_index[valid] = layer.number
+    if layer.tag is not None:
+        np.copyto(part.image, np.asarray(layer.nodata, part.image.dtype), where=~valid)
 
 
-def _lay_under(
-    part: Pixels, number: int, tag: float | None, nodata: float, window: Block, read: ReadWindow
-) -> None:
+def _lay_under(part: Pixels, layer: _Layer, samples: Samples) -> None:
     """Put a scene only where no winner holds data."""
-    samples = np.empty(part.image.shape, part.image.dtype)
-    read(window, samples)
-    free = _valid(samples, tag, nodata) & (part.source_index == 0)
+    free = layer.valid(samples) & (part.source_index == 0)
     np.copyto(part.image, samples, where=free)
-    part.source_index[free] = number
+    part.source_index[free] = layer.number

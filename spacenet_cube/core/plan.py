@@ -167,7 +167,10 @@ class Plan:
             "levels": [list(level.shape_yx) for level in self.levels],
             "scenes": [scene_facts(scene) for scene in self.scenes],
             "units": [
-                [_quad(unit.block), [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces]]
+                [
+                    _quad(unit.block),
+                    [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
+                ]
                 for unit in self.units
             ],
         }

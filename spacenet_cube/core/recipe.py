@@ -209,9 +209,7 @@ class Product(Model):
             Discriminator(_kind_of_band),
         ],
         ...,
-    ] = Field(
-        min_length=1, description="Bands of the cube, in order: names, or descriptions."
-    )
+    ] = Field(min_length=1, description="Bands of the cube, in order: names, or descriptions.")
     nodata: float = Field(
         0, description="Value that, in every band at once, marks a pixel without data."
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 import zarr_cm
 from pyproj import CRS
-from pyproj.crs import CRS as CrsType
 
 from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.plan import Plan, level_name
@@ -43,7 +42,7 @@ def spatial_ref(grid: Grid) -> dict[str, Any]:
     return attributes
 
 
-def _crs(grid: Grid) -> CrsType:
+def _crs(grid: Grid) -> CRS:
     return CRS.from_user_input(grid.crs)
 
 

@@ -103,7 +103,9 @@ class Scene:
     def box(self) -> Box:
         """Bounds in CRS units of a north-up or rotated scene."""
         rows, cols = self.shape_yx
-        corners = [self.transform @ corner for corner in ((0, 0), (cols, 0), (0, rows), (cols, rows))]
+        corners = [
+            self.transform @ corner for corner in ((0, 0), (cols, 0), (0, rows), (cols, rows))
+        ]
         xs, ys = zip(*corners, strict=True)
         return Box(west=min(xs), south=min(ys), east=max(xs), north=max(ys))
 

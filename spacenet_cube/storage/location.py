@@ -93,8 +93,7 @@ class Location:
 
     def told(self, error: BaseException) -> str:
         """What a fault met here means and what mends it, in one line."""
-        options = StorageOptions() if self.is_local else self.options
-        return str(error) if self.is_local else explain(error, options)
+        return str(error) if self.is_local else explain(error, self.options)
 
     def store(self, *, read_only: bool = False) -> Store:
         """The location as a Zarr store.

@@ -82,7 +82,8 @@ def build(
     make_way(cube, replace=replace)
     count = workers or os.cpu_count() or 1
     with _pool(executor, count) as pool:
-        run = partial(_run, pool, count * _IN_FLIGHT_PER_WORKER, progress)
+        in_flight = count * _IN_FLIGHT_PER_WORKER
+        run = partial(_run, pool=pool, in_flight=in_flight, progress=progress)
         with scratch_folder(scratch) as folder, Stage(plan, folder) as stage:
             # Other machines do not share this one's mirrors: their units stage for themselves.
             shared = stage if executor is None else None
@@ -91,7 +92,7 @@ def build(
         for level in range(2, len(plan.levels)):
             name = f"overview {level} of {len(plan.levels) - 1}"
             run(name, partial(build_overview, plan, cube, level), _overview_blocks(plan, level))
-    write_coordinates(plan, cube.store())
+    write_coordinates(plan, cube)
     publish(plan, cube)
     return cube.url
 
@@ -174,11 +175,10 @@ def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = 
     """
     with _staged(plan, unit, stage) as staged:
         pixels = mosaic(plan, unit, reader(plan.product.band_indexes, staged.local))
-    store = cube.store()
-    level_arrays(plan, 0, store).write(unit.block, pixels)
+    level_arrays(plan, 0, cube).write(unit.block, pixels)
     if len(plan.levels) > 1:
         half = halve(pixels, plan.product.nodata)
-        level_arrays(plan, 1, store).write(_half(unit.block), half)
+        level_arrays(plan, 1, cube).write(_half(unit.block), half)
 
 
 @contextmanager
@@ -222,12 +222,11 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None
     StoreError
         If the target refuses or fails, or the level below is damaged.
     """
-    store = cube.store()
     rows, cols = plan.levels[level - 1].shape_yx
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
-    pixels = level_arrays(plan, level - 1, store).read(below)
-    level_arrays(plan, level, store).write(block, halve(pixels, plan.product.nodata))
+    pixels = level_arrays(plan, level - 1, cube).read(below)
+    level_arrays(plan, level, cube).write(block, halve(pixels, plan.product.nodata))
 
 
 @contextmanager
@@ -241,12 +240,13 @@ def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
 
 
 def _run[T](
-    pool: Executor,
-    in_flight: int,
-    progress: Progress | None,
     stage: str,
     task: Callable[[T], None],
     items: Iterable[T],
+    *,
+    pool: Executor,
+    in_flight: int,
+    progress: Progress | None,
 ) -> None:
     """Run a task on every item, a bounded number at once; the first failure ends it."""
     waiting = tuple(items)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from pyproj import CRS
 
-from spacenet_cube.accessor import OPEN_LEVEL, SAMPLE_PX, Level, levels, thinned
+from spacenet_cube.accessor import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
 from spacenet_cube.info import Ground, ground
 from spacenet_cube.opening import choose_level, cube_url, open_cube
@@ -35,7 +36,7 @@ _SIDE_IN = 1.9
 _NDVI_RANGE = (-0.2, 0.8)
 
 
-def quicklook(  # noqa: PLR0913 - four of them say which cube
+def quicklook(
     cube: str | os.PathLike[str],
     path: str | os.PathLike[str] | None = None,
     *,
@@ -72,7 +73,11 @@ def quicklook(  # noqa: PLR0913 - four of them say which cube
     StoreError
         If no published cube is there, or the file cannot be written.
     """
-    _need_matplotlib("quicklook")
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError(
+            "quicklook draws with matplotlib, which is not installed; "
+            "run: pip install 'spacenet-cube[viewer]'"
+        )
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
 
     if size_px < 64:  # noqa: PLR2004 - less is no picture
@@ -89,73 +94,6 @@ def quicklook(  # noqa: PLR0913 - four of them say which cube
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error}; name another file") from error
     return out
-
-
-def draw(
-    cube: xr.Dataset, *, stretch: tuple[float, float] = (2, 98), ax: "Axes | None" = None
-) -> "AxesImage":
-    """Draw the true colours of a cube, or of a part of one, on matplotlib axes.
-
-    Reads about a million pixels: the whole cube from an overview, a part of it thinned out.
-
-    Parameters
-    ----------
-    cube
-        A dataset from ``open_cube``.
-    stretch
-        Percentiles of digital numbers that become dark and bright.
-    ax
-        Axes to draw on; by default the current ones.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
-        What was drawn, a metre as long across as up; nodata is transparent.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    _need_matplotlib("plot")
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
-
-    ax = ax or plt.gca()
-    part = _screenful(cube)
-    image = _show(ax, _opaque(part.spacenet.rgb(stretch), part), _extent(cube))
-    _ticks(ax, _extent(cube))
-    facts = cube.attrs.get("spacenet_cube", {})
-    ax.set_title(" ".join(facts.get(key, "") for key in ("aoi", "product")).strip())
-    return image
-
-
-def _screenful(cube: xr.Dataset) -> xr.Dataset:
-    """Return the cube at about a million pixels: an overview of a whole, else thinned out."""
-    opener = cube.encoding.get(OPEN_LEVEL)
-    shape_yx = (cube.sizes["y"], cube.sizes["x"])
-    there = levels(cube.attrs) if opener else ()
-    if shape_yx not in [level.shape_yx for level in there]:
-        return thinned(cube)
-    fits = [n for n in there if SAMPLE_PX <= max(n.shape_yx) <= max(shape_yx)]
-    return thinned(opener(fits[-1].number) if opener and fits else cube)
-
-
-def _opaque(picture: xr.DataArray, cube: xr.Dataset) -> "NDArray[np.uint8]":
-    """Return the picture with a fourth channel that hides nodata."""
-    alpha = np.where(cube.spacenet.valid.values, 255, 0).astype("uint8")
-    return np.dstack([picture.values, alpha])
-
-
-def _extent(cube: xr.Dataset) -> Ground:
-    return ground(CRS(cube.rio.crs), cube.rio.bounds())
-
-
-def _need_matplotlib(what: str) -> None:
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError(
-            f"{what} draws with matplotlib, which is not installed; "
-            "run: pip install 'spacenet-cube[viewer]'"
-        )
 
 
 def _level(there: tuple[Level, ...], size_px: int) -> Level:
@@ -188,7 +126,7 @@ class _Page:
 
 def _page(extent: Ground, count: int) -> _Page:
     """Set tall maps side by side and wide ones above one another."""
-    left, gap_x, gap_y, top, bottom = 0.95, 0.7, 0.75, 1.25, 0.9 + 0.2 * (count > 1)
+    left, gap_x, gap_y, top, bottom = 0.95, 0.7, 0.75, 1.25, 0.95 + 0.25 * (count > 1)
     width_m, height_m = extent.size_m
     scale = _LONG_IN / max(width_m, height_m)
     wide, high = max(width_m * scale, 0.8), max(height_m * scale, 0.8)
@@ -213,7 +151,7 @@ def _page(extent: Ground, count: int) -> _Page:
 def _figure(view: xr.Dataset, size_px: int) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    extent = _extent(view)
+    extent = ground(CRS(view.rio.crs), view.rio.bounds())
     plants = {"red", "nir1"} <= set(view["band"].values.tolist())
     page = _page(extent, 2 if plants else 1)
     figure = Figure(figsize=page.size, dpi=size_px / _LONG_IN, facecolor=_PAPER)
@@ -228,7 +166,8 @@ def _figure(view: xr.Dataset, size_px: int) -> "Figure":
 
 def _draw_colour(axes: "Axes", view: xr.Dataset, extent: Ground) -> None:
     picture = view.spacenet.rgb()
-    _show(axes, _opaque(picture, view), extent)
+    alpha = np.where(view.spacenet.valid.values, np.uint8(255), np.uint8(0))
+    _show(axes, np.dstack([picture.values, alpha]), extent)
     _head(axes, picture.attrs["long_name"].capitalize())
     _ticks(axes, extent)
     _scale_bar(axes, extent)
@@ -261,14 +200,9 @@ def _show(
     **options: Any,  # noqa: ANN401 - as imshow takes them
 ) -> "AxesImage":
     west, south, east, north = extent.bounds
-    image = axes.imshow(
-        pixels,
-        extent=(west, east, south, north),
-        aspect=extent.aspect,
-        interpolation="antialiased",
-        interpolation_stage="rgba",
-        **options,
-    )
+    options |= {"interpolation": "antialiased", "interpolation_stage": "rgba"}
+    where = (west, east, south, north)
+    image = axes.imshow(pixels, extent=where, aspect=extent.aspect, **options)
     for spine in axes.spines.values():
         spine.set(color="#c9ced8", linewidth=0.7)
     return image
@@ -335,18 +269,10 @@ def _scale_bar(axes: "Axes", extent: Ground) -> None:
     halo = [withStroke(linewidth=3.6, foreground=_INK)]
     axes.plot([x, end], [y, y], color="white", lw=2.4, solid_capstyle="butt", path_effects=halo)
     words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"  # noqa: PLR2004
-    axes.annotate(
-        words,
-        ((x + end) / 2, y),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color="white",
-        fontweight="bold",
-        path_effects=[withStroke(linewidth=2.2, foreground=_INK)],
-    )
+    style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "color": "white", "ha": "center"}
+    halo = [withStroke(linewidth=2.2, foreground=_INK)]
+    style |= {"xytext": (0, 4), "textcoords": "offset points", "path_effects": halo}
+    axes.annotate(words, ((x + end) / 2, y), va="bottom", **style)
     axes.set(xlim=(west, east), ylim=(south, north))
 
 
@@ -378,20 +304,19 @@ def _facts(view: xr.Dataset, extent: Ground) -> list[tuple[str, str]]:
     native = levels(view.attrs)[0]
     rows, cols = native.shape_yx
     width_m, height_m = extent.size_m
+    unit, unit_m = ("km", 1000) if max(extent.size_m) >= 1000 else ("m", 1)  # noqa: PLR2004
+    by = "\N{MULTIPLICATION SIGN}"
     return [
+        ("Size on the ground", f"{width_m / unit_m:.3g} {by} {height_m / unit_m:.3g} {unit}"),
         (
-            "Size on the ground",
-            f"{width_m / 1000:.3g} \N{MULTIPLICATION SIGN} {height_m / 1000:.3g} km",
+            f"Pixels (columns {by} rows)",
+            f"{cols:,} {by} {rows:,}",
         ),
         (
-            "Pixels (columns \N{MULTIPLICATION SIGN} rows)",
-            f"{cols:,} \N{MULTIPLICATION SIGN} {rows:,}",
+            f"Pixel (across {by} down)",
+            f"{width_m / cols:.2f} {by} {height_m / rows:.2f} m",
         ),
-        (
-            "Pixel (across \N{MULTIPLICATION SIGN} down)",
-            f"{width_m / cols:.2f} \N{MULTIPLICATION SIGN} {height_m / rows:.2f} m",
-        ),
-        ("Bands", f"{view.sizes['band']} \N{MULTIPLICATION SIGN} {view['image'].dtype}"),
+        ("Bands", f"{view.sizes['band']} {by} {view['image'].dtype}"),
         ("Reference system", CRS(view.rio.crs).to_string()[:24]),
         ("Levels", f"{len(levels(view.attrs))}"),
     ]
@@ -409,6 +334,7 @@ def _write_words(figure: "Figure", page: _Page, attributes: Mapping[str, Any]) -
     words, licence = attributes.get("attribution", ""), attributes.get("license", "")
     if licence.replace("-", " ") not in words.replace("-", " "):
         words = f"{words}  ·  {licence}".strip(" ·")
+    words = fill(words, int((across - left) * 19))
     figure.text(left / across, 0.14 / up, words, fontsize=6.5, color=_FAINT, va="bottom")
 
 
