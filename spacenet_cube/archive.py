@@ -117,7 +117,9 @@ def unpack(
         members = shelf.complete() or _unpacked(archive, shelf, advance)
     except RefusedError as error:
         shelf.clear()
-        raise SourceError(f"archive {archive.name} is refused: {error}", scene=archive.name) from error
+        raise SourceError(
+            f"archive {archive.name} is refused: {error}", scene=archive.name
+        ) from error
     except _DAMAGED as error:
         shelf.clear()
         raise SourceError(
@@ -239,5 +241,3 @@ class _Capped:
         self._read += len(found)
         self._rules.check_total(self._read)
         return found
-
-

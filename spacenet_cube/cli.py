@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,9 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from spacenet_cube.core.cost import Sample
     from spacenet_cube.core.plan import Plan
+    from spacenet_cube.surveying import Survey
 
 app = typer.Typer(
     name="spacenet-cube",
@@ -39,7 +42,22 @@ SourceOption = Annotated[
 ]
 TargetOption = Annotated[str, typer.Option("--to", help="Folder or URL to put cubes below.")]
 ScratchOption = Annotated[
-    Path | None, typer.Option(help="Folder for unpacked archives; emptied afterwards.")
+    Path | None, typer.Option(help="Folder for what is fetched or unpacked; emptied afterwards.")
+]
+StagingOption = Annotated[
+    str | None,
+    typer.Option(help="Folder or URL archives are unpacked to and stay in, to be resumed."),
+]
+SourceOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--source-option", help="How the source is reached: name=value; repeatable."),
+]
+TargetOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--target-option", help="How the target is reached: name=value; repeatable."),
+]
+RequesterPaysOption = Annotated[
+    bool, typer.Option("--requester-pays", help="Let the source's requests be billed to you.")
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Units at once; default: processors.")
@@ -110,14 +128,35 @@ def plan_command(
     workers: WorkersOption = None,
     profile: ProfileOption = None,
     scratch: ScratchOption = None,
+    staging: StagingOption = None,
+    source_option: SourceOptionsOption = None,
+    target_option: TargetOptionsOption = None,
+    requester_pays: RequesterPaysOption = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Read and compress a few windows of the sources.")
+    ] = False,
+    rate_mb_s: Annotated[
+        float, typer.Option("--rate", min=0.001, help="MB/s of the source, where not measured.")
+    ] = 100.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Survey the sources and show what a build would do, without doing it."""
-    from spacenet_cube.core.plan import summary
+    """Survey the sources and show what a build would do and cost, without doing it."""
+    from spacenet_cube.terminal import figures_of
 
-    with _plans(recipe, product, source, profile, scratch) as (planned, _):
+    access = _Access(source, source_option, target_option, staging, requester_pays)
+    with _plans(recipe, product, profile, scratch, access) as (planned, _):
         count = workers or os.cpu_count() or 1
-        figures = [{**summary(one, count), "to": f"{to}/{one.cube_path}"} for one in planned]
+        figures = [
+            figures_of(
+                one,
+                found,
+                to=to,
+                workers=count,
+                sample=_sample(one, scratch) if estimate else None,
+                rate_bytes_s=rate_mb_s * 1e6,
+            )
+            for one, found in planned
+        ]
     if as_json:
         _print_json({"plans": figures})
         return
@@ -138,6 +177,10 @@ def build_command(
     profile: ProfileOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a published cube.")] = False,
     scratch: ScratchOption = None,
+    staging: StagingOption = None,
+    source_option: SourceOptionsOption = None,
+    target_option: TargetOptionsOption = None,
+    requester_pays: RequesterPaysOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them."""
@@ -145,12 +188,21 @@ def build_command(
     from spacenet_cube.terminal import Bars
 
     built: list[dict[str, Any]] = []
-    with _plans(recipe, product, source, profile, scratch) as (planned, shown):
-        for one in planned:
-            check_target(one, to, replace=replace)
-        for one in planned:
-            tell = Bars(shown, one.product.name).tell
-            url = build(one, to, workers=workers, replace=replace, progress=tell)
+    access = _Access(source, source_option, target_option, staging, requester_pays)
+    target = access.target
+    with _plans(recipe, product, profile, scratch, access) as (planned, shown):
+        for one, _ in planned:
+            check_target(one, to, replace=replace, target_options=target)
+        for one, _ in planned:
+            url = build(
+                one,
+                to,
+                workers=workers,
+                replace=replace,
+                target_options=target,
+                scratch=scratch,
+                progress=Bars(shown, one.product.name).tell,
+            )
             built.append({"product": one.product.name, "cube": url, "digest": one.digest})
             if not as_json:
                 typer.echo(url)
@@ -194,15 +246,42 @@ def schema_command() -> None:
     _print_json(Recipe.model_json_schema())
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """What the command line says of how source and target are reached."""
+
+    source: str | None
+    source_options: Sequence[str] | None
+    target_options: Sequence[str] | None
+    staging: str | None
+    requester_pays: bool
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Options of the source, by name."""
+        from spacenet_cube.core.access import options_of_pairs
+
+        paying = {"requester_pays": "true"} if self.requester_pays else {}
+        return options_of_pairs(self.source_options or ()) | paying
+
+    @property
+    def target(self) -> dict[str, str]:
+        """Options of the target, by name."""
+        from spacenet_cube.core.access import options_of_pairs
+
+        return options_of_pairs(self.target_options or ())
+
+
 @contextmanager
 def _plans(
     name: str,
     products: Sequence[str] | None,
-    source: str | None,
     profile: str | None,
     scratch: Path | None,
-) -> Iterator[tuple[list["Plan"], "Progress"]]:
+    access: _Access,
+) -> Iterator[tuple[list[tuple["Plan", "Survey"]], "Progress"]]:
     """Plans of the products asked for; what was unpacked for them is gone afterwards."""
+    from spacenet_cube.building import target_location
     from spacenet_cube.core.plan import plan
     from spacenet_cube.recipes import load_recipe
     from spacenet_cube.scratch import scratch_folder
@@ -213,14 +292,27 @@ def _plans(
     wanted = [recipe.product(p) for p in products or ()] or list(recipe.products)
     if profile is not None:
         wanted = [product.with_profile(profile) for product in wanted]
+    staging = target_location(access.staging, access.target) if access.staging else None
     with bars() as shown, scratch_folder(scratch) as folder:
         planned = []
         for product in dict.fromkeys(wanted):
-            tell = Bars(shown, product.name).tell
-            where = folder / product.name
-            scenes = survey(recipe, product, source=source, scratch=where, progress=tell)
-            planned.append(plan(recipe, product, scenes))
+            found = survey(
+                recipe,
+                product,
+                source=access.source,
+                source_options=access.said,
+                staging=staging,
+                scratch=folder / product.name,
+                progress=Bars(shown, product.name).tell,
+            )
+            planned.append((plan(recipe, product, found), found))
         yield planned, shown
+
+
+def _sample(planned: "Plan", scratch: Path | None) -> "Sample":
+    from spacenet_cube.estimating import estimate
+
+    return estimate(planned, scratch)
 
 
 def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON

@@ -162,5 +162,7 @@ def local_structure(path: Path) -> Structure:
 
         found = structure(read)
     if found.end > size_bytes:
-        raise TiffError(f"it is cut short: its pixels reach to byte {found.end:,} of {size_bytes:,}")
+        raise TiffError(
+            f"it is cut short: its pixels reach to byte {found.end:,} of {size_bytes:,}"
+        )
     return found

@@ -25,9 +25,7 @@ def is_published(cube: Location) -> bool:
     try:
         return (cube / ROOT).exists()
     except FAULTS as error:
-        raise StoreError(
-            f"{cube.url} cannot be reached: {cube.told(error)}"
-        ) from error
+        raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
 
 
 def refuse_overwriting(cube: Location, *, replace: bool) -> None:

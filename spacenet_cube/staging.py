@@ -62,6 +62,11 @@ class Stage:
         for mirror, _structure in self._held.values():
             mirror.remove()
 
+    @property
+    def fetched_bytes(self) -> int:
+        """Bytes fetched of the scenes that are held."""
+        return sum(mirror.held_bytes for mirror, _ in self._held.values())
+
     def _names(self, unit: Unit) -> set[str]:
         return {self._plan.scenes[piece.scene - 1].id for piece in unit.pieces}
 

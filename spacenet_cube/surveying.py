@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from spacenet_cube.archive import Archive, is_archive, unpack
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.expectations import faults
-from spacenet_cube.core.imd import ImdError, Imagery, parse_imagery
+from spacenet_cube.core.imd import Imagery, ImdError, parse_imagery
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene, acquired_from_name, row_col_from_name, scene_order

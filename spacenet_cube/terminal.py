@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from spacenet_cube.core.cost import Sample
+    from spacenet_cube.core.plan import Plan
+    from spacenet_cube.surveying import Survey
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
@@ -66,6 +71,79 @@ def bars() -> Iterator[Progress]:
         yield shown
 
 
+def figures_of(
+    planned: "Plan",
+    found: "Survey",
+    *,
+    to: str,
+    workers: int,
+    sample: "Sample | None",
+    rate_bytes_s: float,
+) -> dict[str, Any]:
+    """Everything that is shown of a plan.
+
+    Parameters
+    ----------
+    planned
+        The plan.
+    found
+        The survey it was made from.
+    to
+        Where the cube would go.
+    workers
+        Units at once.
+    sample
+        What a few windows showed, if they were tried.
+    rate_bytes_s
+        Bytes a second the source gives, where that was not measured.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
+    """
+    from spacenet_cube.core.cost import cost  # noqa: PLC0415 - --help has no use for it
+    from spacenet_cube.core.plan import summary  # noqa: PLC0415
+
+    asked = cost(
+        planned,
+        workers=workers,
+        remote_target="://" in to and not to.startswith("file:"),
+        list_requests=found.list_requests,
+        sample=sample,
+        rate_bytes_s=rate_bytes_s,
+    )
+    paying = {scene.access.requester_pays for scene in planned.scenes}
+    left_out = [{"key": each.key, "reason": each.reason} for each in found.left_out]
+    return {
+        **summary(planned, workers),
+        "to": f"{to}/{planned.cube_path}",
+        "left_out": left_out,
+        "requester_pays": True in paying,
+        "cost": asked.to_dict(),
+    }
+
+
+def _cost_told(cost: Mapping[str, Any], left_out: int) -> dict[str, str]:
+    """The cost of one plan as words."""
+    source, target = cost["source_requests"], cost["target_requests"]
+    dollars = [f"{usd:,.2f} to {where}" for where, usd in cost["source_usd"].items()]
+    minutes = cost["read_s"] / 60
+    return {
+        "left out": f"{left_out:,} files (--json says why)",
+        "source requests": f"{source['list']:,} LIST, {source['get']:,} GET",
+        "target requests": f"{target['list']:,} LIST, {target['get']:,} GET, {target['put']:,} PUT",
+        "bytes fetched": size(cost["fetched_bytes"]),
+        "bytes stored": f"{size(cost['stored_bytes'])} ({cost['stored_is']})",
+        "scratch": size(cost["scratch_bytes"]),
+        "reading takes": f"{minutes:,.1f} min at {size(cost['rate_bytes_s'])}/s "
+        f"({cost['rate_is']})",
+        f"reading, $ {cost['prices']['as_of']}": "\n".join(dollars),
+        "writing, $": f"{cost['target_requests_usd']:,.2f}",
+        "keeping, $ a month": f"{cost['storage_usd_month']:,.2f}",
+    }
+
+
 def plan_table(figures: Sequence[Mapping[str, Any]]) -> Table:
     """The figures of plans side by side, one column a product.
 
@@ -110,4 +188,5 @@ def _told(one: Mapping[str, Any]) -> dict[str, str]:
         "pixels out, raw": size(one["bytes_out"]),
         f"memory, {one['workers']} workers": size(one["peak_memory_bytes"]),
         "digest": str(one["digest"])[:12],
+        **_cost_told(one["cost"], len(one["left_out"])),
     }

@@ -5,12 +5,12 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from tests.fake_cube import MUL, PAN, RGB, Fake, pixels, sources, write_cube
 from matplotlib.figure import Figure
 
 from spacenet_cube.accessor import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.opening import open_cube
+from tests.fake_cube import MUL, PAN, RGB, Fake, pixels, sources, write_cube
 
 VALID = sources(Fake()) > 0
 IMAGE = np.where(VALID, pixels(Fake()), 0)

@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "write",
         }
     ),
-    frozenset({"building"}),
+    frozenset({"building", "estimating"}),
     frozenset({"terminal"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

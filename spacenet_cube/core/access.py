@@ -50,7 +50,9 @@ class StorageOptions(BaseModel):
     @model_validator(mode="after")
     def _payers_are_known(self) -> Self:
         if self.anonymous and self.requester_pays:
-            message = "requester_pays needs signed requests: set anonymous to false, or leave it out"
+            message = (
+                "requester_pays needs signed requests: set anonymous to false, or leave it out"
+            )
             raise ValueError(message)
         return self
 

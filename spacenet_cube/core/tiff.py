@@ -290,9 +290,7 @@ def _exactly(read: ReadBytes, start: int, size_bytes: int) -> bytes:
     return found
 
 
-def _folder(
-    read: ReadBytes, form: _Form, at: int, *, whole: bool
-) -> tuple[dict[int, _Entry], int]:
+def _folder(read: ReadBytes, form: _Form, at: int, *, whole: bool) -> tuple[dict[int, _Entry], int]:
     """Tags of the folder at a byte, and where the next one is; 0 for none."""
     head = form.head
     (count,) = head.unpack(_exactly(read, at, head.size))

@@ -243,9 +243,7 @@ def etag_of(info: Mapping[str, Any]) -> str | None:
     return str(tag).strip('"') if tag else None
 
 
-def locate(
-    url: str | Path, options: StorageOptions | Mapping[str, Any] | None = None
-) -> Location:
+def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None = None) -> Location:
     """Understand a path or URL.
 
     Parameters

@@ -14,18 +14,23 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
+from obstore import put_async
 from obstore.store import S3Store
+from zarr.core.buffer import Buffer
 from zarr.storage import ObjectStore
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.errors import StoreError
 
 _CREDENTIALS_LAST = timedelta(minutes=5)
+_WHOLE_BYTES = 256 << 20
 _FALLBACK_REGION = "us-east-1"
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FORKED = [False]
 
-os.register_at_fork(after_in_child=lambda: _FORKED.__setitem__(0, bool(_store.cache_info().currsize)))
+os.register_at_fork(
+    after_in_child=lambda: _FORKED.__setitem__(0, bool(_store.cache_info().currsize))
+)
 
 
 def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
@@ -63,9 +68,9 @@ class S3Bucket:
     def __init__(self, name: str, options: StorageOptions) -> None:
         self._name, self._options = name, options
 
-    def store(self, prefix: str) -> ObjectStore[S3Store]:
+    def store(self, prefix: str) -> "WholeObjectStore":
         """A Zarr store below a prefix, to write to."""
-        return ObjectStore(_client(self._name, prefix, self._options))
+        return WholeObjectStore(_client(self._name, prefix, self._options))
 
     def read(self, key: str, start: int, size_bytes: int) -> tuple[bytes, str | None]:
         """Bytes of an object and its tag, in one request; how many arrived is not checked."""
@@ -73,6 +78,17 @@ class S3Bucket:
         answer = client.get(key, options={"range": (start, start + size_bytes)})
         tag = answer.meta.get("e_tag")
         return answer.bytes(), tag.strip('"') if tag else None  # type: ignore[return-value]
+
+
+class WholeObjectStore(ObjectStore[S3Store]):
+    """A Zarr store that writes a shard in one request, where obstore alone would make seven."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object."""
+        self._check_writable()
+        whole = len(value) <= _WHOLE_BYTES
+        content = value.as_buffer_like()
+        await put_async(self.store, key, content, use_multipart=False if whole else None)
 
 
 def _client(bucket: str, prefix: str, options: StorageOptions) -> S3Store:

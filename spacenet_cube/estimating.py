@@ -1,0 +1,85 @@
+"""Estimating: how far a few windows of the sources compress, and how fast they come."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.storage import MemoryStore, StorePath
+
+from spacenet_cube.core.cost import Sample
+from spacenet_cube.core.documents import pixel_arrays
+from spacenet_cube.core.grid import Block
+from spacenet_cube.core.plan import Plan
+from spacenet_cube.core.scene import Scene
+from spacenet_cube.read import reader
+from spacenet_cube.scratch import scratch_folder
+from spacenet_cube.staging import Stage
+
+WINDOWS = 6
+"""Windows that are tried, in as many scenes."""
+
+
+def estimate(plan: Plan, scratch: Path | None = None) -> Sample:
+    """Compress a few windows of the sources with the cube's own codecs.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    scratch
+        Folder for what is fetched; it is emptied afterwards.
+
+    Returns
+    -------
+    Sample
+        Windows lie in the middle of scenes that are spread evenly over the plan, so the
+        same plan is tried on the same windows.
+
+    Raises
+    ------
+    SourceError
+        If a scene cannot be read.
+    """
+    raw = stored = fetched = 0
+    began_s = time.perf_counter()
+    with scratch_folder(scratch) as folder, Stage(plan, folder, []) as stage:
+        open_scene = reader(plan.product.band_indexes, stage.local)
+        windows = list(_windows(plan))
+        spent_s = 0.0
+        for scene, window in windows:
+            samples = np.empty((len(plan.bands), window.height, window.width), plan.dtype)
+            began_s = time.perf_counter()
+            with open_scene(scene, window) as read:
+                read(window, samples)
+            spent_s += time.perf_counter() - began_s
+            raw += samples.nbytes
+            stored += _stored_bytes(plan, samples)
+        fetched = stage.fetched_bytes
+    rate = fetched / spent_s if fetched and spent_s else None
+    return Sample(stored / raw, len(windows), rate)
+
+
+def _windows(plan: Plan) -> Iterator[tuple[Scene, Block]]:
+    """A chunk in the middle of each of a few scenes."""
+    step = max(1, len(plan.scenes) // WINDOWS)
+    edge = plan.product.encoding.chunk
+    for scene in plan.scenes[::step][:WINDOWS]:
+        rows, cols = scene.shape_yx
+        high, wide = min(edge, rows), min(edge, cols)
+        yield scene, Block((rows - high) // 2, (cols - wide) // 2, high, wide)
+
+
+def _stored_bytes(plan: Plan, samples: np.ndarray) -> int:  # type: ignore[type-arg]
+    """Bytes of an array of chunks, encoded as the cube's are."""
+    spec = pixel_arrays(plan, 0)["image"]
+    chunk = (1, *samples.shape[1:])
+    document = type(spec)(
+        spec.dims, samples.shape, spec.dtype, spec.fill, {}, chunk, (), spec.profile
+    ).document()
+    store = MemoryStore()
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        array = zarr.Array.from_dict(StorePath(store, ""), document)
+        array[...] = samples
+    return sum(len(value) for value in store._store_dict.values())  # noqa: SLF001 - no other way
