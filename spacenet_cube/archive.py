@@ -123,8 +123,8 @@ def unpack(
     except _DAMAGED as error:
         shelf.clear()
         raise SourceError(
-            f"archive {archive.name} is damaged or cut short: {str(error) or type(error).__name__}; "
-            "fetch it again",
+            f"archive {archive.name} is damaged or cut short: "
+            f"{str(error) or type(error).__name__}; fetch it again",
             scene=archive.name,
         ) from error
     except FAULTS as error:
@@ -167,14 +167,16 @@ def _entries(archive: Archive, rules: Rules, advance: Advance | None) -> Iterato
         )
         counted = _Counted(raw, advance)
         if archive.file.key.lower().endswith(".zip"):
-            yield _zip_entries(held.enter_context(zipfile.ZipFile(counted)))  # type: ignore[arg-type]
+            yield _zip_entries(held.enter_context(zipfile.ZipFile(counted)))
             return
         plain: Any = counted
         if not archive.file.key.lower().endswith(".tar"):
-            plain = held.enter_context(gzip.GzipFile(fileobj=counted, mode="rb"))  # type: ignore[arg-type]
+            plain = held.enter_context(gzip.GzipFile(fileobj=counted, mode="rb"))
         capped = _Capped(plain, rules)
-        tar = tarfile.open(fileobj=capped, mode="r|", tarinfo=_Info)  # type: ignore[call-overload]
-        yield _tar_entries(held.enter_context(tar))
+        tar = held.enter_context(
+            tarfile.open(fileobj=capped, mode="r|", tarinfo=_Info)  # type: ignore[call-overload]
+        )
+        yield _tar_entries(tar)
         # tarfile stops at the end of the tar, before the gzip stream's own check sum.
         while capped.read(_COPY_BYTES):
             pass

@@ -11,6 +11,7 @@ from zarr.storage import MemoryStore, StorePath
 from spacenet_cube.core.cost import Sample
 from spacenet_cube.core.documents import pixel_arrays
 from spacenet_cube.core.grid import Block
+from spacenet_cube.core.mosaic import Samples
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.read import reader
@@ -71,7 +72,7 @@ def _windows(plan: Plan) -> Iterator[tuple[Scene, Block]]:
         yield scene, Block((rows - high) // 2, (cols - wide) // 2, high, wide)
 
 
-def _stored_bytes(plan: Plan, samples: np.ndarray) -> int:  # type: ignore[type-arg]
+def _stored_bytes(plan: Plan, samples: Samples) -> int:
     """Bytes of an array of chunks, encoded as the cube's are."""
     spec = pixel_arrays(plan, 0)["image"]
     chunk = (1, *samples.shape[1:])

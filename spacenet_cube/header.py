@@ -152,7 +152,7 @@ def _of_facts(facts: dict[str, Any] | None) -> Header | None:
         return Header(
             shape_yx=(rows, cols),
             transform=Affine(*numbers),
-            crs=CRS.from_user_input(facts["crs"]) and str(facts["crs"]),
+            crs=str(facts["crs"]),
             dtype=str(facts["dtype"]),
             count=int(facts["count"]),
             nodata=None if nodata is None else float(nodata),

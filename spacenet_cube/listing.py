@@ -194,7 +194,11 @@ def _is_cog(file: SourceFile) -> bool:
 
 def _is_there(source: Location) -> bool:
     try:
-        return source.exists()
+        return bool(source.fs.ls(source.path, detail=False)) or source.exists()
+    except FileNotFoundError as error:
+        if error_code(error) == "NoSuchBucket":
+            raise _listing_failed(source, error) from error
+        return False
     except FAULTS as error:
         raise _listing_failed(source, error) from error
 

@@ -87,6 +87,11 @@ class Shelf:
         -------
         Member
             Whole, and on record.
+
+        Raises
+        ------
+        RefusedError
+            If the content is not what the archive, or an earlier attempt, says.
         """
         kept = self._member(self._read(f"{number:05d}.json"))
         if kept and kept.name == entry.name and self._is_whole(kept):

@@ -56,17 +56,25 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "accessor"): "a quicklook is a picture of what the accessor gives",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",
+    ("archive", "listing"): "an archive is known by what its listing says",
+    ("archive", "shelf"): "members are put on a shelf",
+    ("header", "cache"): "a header that was read before is recalled",
+    ("header", "mirror"): "a remote header is parsed from a sparse local file",
+    ("header", "read"): "headers are read where pixels are, under one GDAL environment",
+    ("shelf", "listing"): "a shelf is known by the archive its members are of",
+    ("staging", "mirror"): "a stage keeps mirrors of remote scenes",
     ("surveying", "archive"): "a survey unpacks the archives it finds",
+    ("surveying", "header"): "a survey reads headers",
     ("surveying", "listing"): "a survey opens what the listing found",
-    ("surveying", "read"): "headers are read where pixels are, under one GDAL environment",
+    ("surveying", "shelf"): "a survey looks at members like at any other raster",
 }
 """(module, other module of its layer that it may import): why."""
 
 CORE_STDLIB = frozenset({
     "__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime",
     "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq", "itertools",
-    "json", "math", "numbers", "operator", "pathlib", "re", "statistics", "string", "struct",
-    "textwrap", "types", "typing", "unicodedata", "urllib.parse",
+    "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",
+    "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "xml.parsers.expat",
 })  # fmt: skip
 """What core may use of the standard library: nothing that opens, waits or varies."""
 
@@ -89,6 +97,9 @@ CLOCKS = frozenset({"now", "utcnow", "today"})
 ONE_HOME: dict[str, frozenset[str]] = {
     "fsspec": frozenset({"storage"}),
     "s3fs": frozenset({"storage"}),
+    "obstore": frozenset({"storage"}),
+    "botocore": frozenset({"storage"}),
+    "aiohttp": frozenset({"storage"}),
 }
 """Packages that understand URLs and credentials, and the module that does so for all others."""
 

@@ -21,10 +21,10 @@ class StorageOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     anonymous: bool = Field(
-        False, description="Send requests unsigned, which is free and needs no account."
+        default=False, description="Send requests unsigned, which is free and needs no account."
     )
     requester_pays: bool = Field(
-        False, description="Accept that requests and bytes are billed to your account."
+        default=False, description="Accept that requests and bytes are billed to your account."
     )
     endpoint_url: str | None = Field(None, description="Address of an S3 server other than AWS.")
     region: str | None = Field(None, max_length=64, description="Region of the bucket.")
@@ -50,9 +50,7 @@ class StorageOptions(BaseModel):
     @model_validator(mode="after")
     def _payers_are_known(self) -> Self:
         if self.anonymous and self.requester_pays:
-            message = (
-                "requester_pays needs signed requests: set anonymous to false, or leave it out"
-            )
+            message = "requester_pays needs signed requests: leave anonymous out"
             raise ValueError(message)
         return self
 

@@ -118,8 +118,8 @@ def parse_imagery(content: bytes, source: str) -> Imagery | None:
 
     Examples
     --------
-    >>> text = b'BEGIN_GROUP = IMAGE_1\\n satId = "WV03";\\n meanSunEl = 43.2;\\nEND_GROUP = IMAGE_1\\nEND;'
-    >>> parse_imagery(text, "a.IMD").sun_elevation_deg
+    >>> text = b"<IMD><IMAGE><SATID>WV03</SATID><MEANSUNEL>43.2</MEANSUNEL></IMAGE></IMD>"
+    >>> parse_imagery(text, "a.XML").sun_elevation_deg
     43.2
     """
     if len(content) > LIMIT_BYTES:
@@ -218,7 +218,7 @@ def _imagery(tree: Tree, source: str) -> Imagery:
 
 
 def _bands(tree: Tree) -> tuple[BandCalibration, ...]:
-    found = []
+    found: list[BandCalibration] = []
     for code, band in _BANDS.items():
         group = tree.get(f"band_{code.lower()}")
         if not isinstance(group, dict) or any(each.band == band for each in found):

@@ -273,7 +273,7 @@ class Recipe(Model):
     )
     storage: StorageOptions = Field(
         default_factory=StorageOptions,
-        description="How source is reached; it holds no secret, and --source-option goes before it.",
+        description="How source is reached, without a secret; --source-option goes before it.",
     )
     licence: Licence = Field(description="What users of the cubes must honour.")
     products: tuple[Product, ...] = Field(min_length=1, description="The cubes to be.")

@@ -7,6 +7,7 @@ they can be fetched in few large requests.  Classic TIFF and BigTIFF, either byt
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from struct import Struct, calcsize, unpack_from
 
 from spacenet_cube.core.grid import Block
@@ -178,7 +179,7 @@ def requests(spans: Sequence[Span], part_bytes: int, waste: float = 0.02) -> lis
     [(0, 1000), (1000, 2000), (9000, 9400)]
     """
     allowed = int(waste * sum(stop - start for start, stop in spans))
-    gaps = sorted((after[0] - before[1], k) for k, (before, after) in enumerate(_pairs(spans)))
+    gaps = sorted((after[0] - before[1], k) for k, (before, after) in enumerate(pairwise(spans)))
     bridged = set()
     for gap, k in gaps:
         if gap > allowed:
@@ -194,15 +195,11 @@ def requests(spans: Sequence[Span], part_bytes: int, waste: float = 0.02) -> lis
     return [part for span in joined for part in _parts(span, part_bytes)]
 
 
-def _pairs(spans: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
-    return zip(spans, spans[1:], strict=False)
-
-
 def _parts(span: Span, part_bytes: int) -> Iterator[Span]:
     start, stop = span
     count = -(-(stop - start) // part_bytes)
     edges = [start + (stop - start) * k // count for k in range(count + 1)]
-    yield from zip(edges, edges[1:], strict=False)
+    yield from pairwise(edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +332,8 @@ def _structure(tags: dict[int, _Entry], form: _Form) -> Structure:
     wanted = found.blocks_across * found.blocks_down * (count if found.by_band else 1)
     if not len(offsets) == len(sizes) == wanted:
         raise TiffError(
-            f"it is damaged: {wanted:,} blocks, but {len(offsets):,} offsets and {len(sizes):,} sizes"
+            f"it is damaged: {wanted:,} blocks, but {len(offsets):,} offsets and {len(sizes):,} "
+            "sizes"
         )
     return found
 

@@ -26,18 +26,37 @@ FAULTS = (OSError, BotoCoreError, ClientError, HttpError, BaseError)
 """What any access to storage may raise."""
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_WRONG_KEY = {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId"}
-_REFUSED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "InvalidPayer"}
-_ELSEWHERE = {
-    "PermanentRedirect",
-    "301",
-    "307",
-    "AuthorizationHeaderMalformed",
-    "IllegalLocationConstraintException",
+_EXPIRED = "the AWS session token has expired; sign in anew, or refresh the credentials"
+_WRONG_KEY = "the AWS access key is not known there; correct the profile or the environment"
+_ELSEWHERE = "the bucket is in another region; add region=... to the storage options"
+_TOLD = {
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "RequestExpired": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "InvalidAccessKeyId": _WRONG_KEY,
+    "InvalidToken": _WRONG_KEY,
+    "InvalidClientTokenId": _WRONG_KEY,
+    "SignatureDoesNotMatch": (
+        "the AWS secret key is wrong; correct the profile or the environment"
+    ),
+    "NoSuchBucket": "there is no such bucket; correct the URL, or endpoint_url",
+    "RequestTimeTooSkewed": (
+        "this machine's clock is wrong, so its signatures are refused; set the clock"
+    ),
+    "PermanentRedirect": _ELSEWHERE,
+    "301": _ELSEWHERE,
+    "307": _ELSEWHERE,
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "IllegalLocationConstraintException": _ELSEWHERE,
 }
+_REFUSED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "InvalidPayer"}
 _DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 _LONGEST = 300
+_NO_CREDENTIALS = (
+    "no AWS credentials were found; name a profile (profile=...), set the AWS environment, or "
+    "add anonymous=true where the bucket is public"
+)
 
 
 def explain(error: BaseException, options: StorageOptions) -> str:
@@ -61,18 +80,8 @@ def explain(error: BaseException, options: StorageOptions) -> str:
     'unsigned requests are refused (403); if the bucket is requester pays ...anonymous=false'
     """
     code = error_code(error)
-    if code in _EXPIRED:
-        return "the AWS session token has expired; sign in anew, or refresh the credentials"
-    if code in _WRONG_KEY:
-        return "the AWS access key is not known there; correct the profile or the environment"
-    if code == "SignatureDoesNotMatch":
-        return "the AWS secret key is wrong; correct the profile or the environment"
-    if code == "NoSuchBucket":
-        return "there is no such bucket; correct the URL, or endpoint_url"
-    if code in _ELSEWHERE:
-        return "the bucket is in another region; add region=... to the storage options"
-    if code == "RequestTimeTooSkewed":
-        return "this machine's clock is wrong, so its signatures are refused; set the clock"
+    if code in _TOLD:
+        return _TOLD[code]
     if code in _REFUSED or isinstance(error, _DENIED):
         return _refusal(options)
     return _unanswered(error, options) or _as_raised(error)
@@ -100,23 +109,22 @@ def _refusal(options: StorageOptions) -> str:
 def _unanswered(error: BaseException, options: StorageOptions) -> str | None:
     """What is wrong where no server has answered; None where one has, or it is a local fault."""
     where = options.endpoint_url or "AWS"
+    silent = f"nothing answers at {where}; correct endpoint_url, or check the network"
+    kinds: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+        (ProfileNotFound, f"there is no AWS profile {options.profile!r}; correct profile=..."),
+        ((NoCredentialsError, PartialCredentialsError), _NO_CREDENTIALS),
+        (
+            CredentialRetrievalError,
+            "the AWS credentials cannot be fetched; check the profile's provider",
+        ),
+        ((EndpointConnectionError, HTTPClientError, HttpError, ConnectionError), silent),
+        (TimeoutError, f"no answer from {where} in time; try again, or raise timeout_s"),
+    )
     for each in _chain(error):
-        if isinstance(each, ProfileNotFound):
-            return f"there is no AWS profile {options.profile!r}; correct profile=..."
-        if isinstance(each, (NoCredentialsError, PartialCredentialsError)):
-            return (
-                "no AWS credentials were found; name a profile (profile=...), set the AWS "
-                "environment, or add anonymous=true where the bucket is public"
-            )
-        if isinstance(each, CredentialRetrievalError):
-            return "the AWS credentials cannot be fetched; check the profile's provider"
-        if isinstance(each, (EndpointConnectionError, HTTPClientError, HttpError, ConnectionError)):
-            return f"nothing answers at {where}; correct endpoint_url, or check the network"
-        if isinstance(each, TimeoutError):
-            return f"no answer from {where} in time; try again, or raise timeout_s"
-        if isinstance(each, BaseError) and "HTTP error" in str(each):
-            return f"nothing answers at {where}; correct endpoint_url, or check the network"
-    return None
+        for kind, told in kinds:
+            if isinstance(each, kind):
+                return told
+    return silent if isinstance(error, BaseError) and "HTTP error" in str(error) else None
 
 
 def _as_raised(error: BaseException) -> str:

@@ -137,26 +137,25 @@ class Location:
 
         Raises
         ------
-        OSError
-            If fewer arrive, or the object has changed.
+        ChangedError
+            If the object is not the one that has the tag.
+        FAULTS
+            If it cannot be read, or fewer bytes arrive.
         """
-        waits_s = iter(_waits_s(self.options.retries))
-        while True:
+        for wait_s in _waits_s(self.options.retries):
             try:
                 return self._range_once(start, size_bytes, etag)
-            except _Changed:
-                raise
             except FAULTS as error:
-                wait_s = None if is_refusal(error) else next(waits_s, None)
-                if wait_s is None:
+                if is_refusal(error) or isinstance(error, ChangedError):
                     raise
                 time.sleep(wait_s)
+        return self._range_once(start, size_bytes, etag)
 
     def _range_once(self, start: int, size_bytes: int, etag: str | None) -> bytes:
         if self._bucket is not None:
             found, tag = self._bucket.read(urlsplit(self.url).path.strip("/"), start, size_bytes)
             if etag is not None and tag is not None and tag != etag:
-                raise _Changed(
+                raise ChangedError(
                     f"it has changed while it was read (ETag {tag}, surveyed as {etag}); "
                     "survey and plan again"
                 )
@@ -228,7 +227,7 @@ class Location:
             self.fs.rm(self.path, recursive=True)
 
 
-class _Changed(OSError):  # noqa: N818 - what happened to the object
+class ChangedError(OSError):
     """The object is not the one that was surveyed; trying again is no use."""
 
 

@@ -28,10 +28,6 @@ _FALLBACK_REGION = "us-east-1"
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FORKED = [False]
 
-os.register_at_fork(
-    after_in_child=lambda: _FORKED.__setitem__(0, bool(_store.cache_info().currsize))
-)
-
 
 def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
     """Keyword arguments of `s3fs.S3FileSystem`; none of them is a secret."""
@@ -164,3 +160,10 @@ def _credentials(session: Any) -> Callable[[], Any]:  # noqa: ANN401 - botocore 
         }
 
     return provide
+
+
+def _note_fork() -> None:
+    _FORKED[0] = bool(_store.cache_info().currsize)
+
+
+os.register_at_fork(after_in_child=_note_fork)
