@@ -7,6 +7,7 @@ a value of ours.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,9 +15,16 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
-from obstore import put_async
+from obstore import delete, get, put, put_async
+from obstore.exceptions import NotFoundError
 from obstore.store import S3Store
-from zarr.core.buffer import Buffer
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    SuffixByteRequest,
+)
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import ObjectStore
 
 from spacenet_cube.core.access import StorageOptions
@@ -77,14 +85,62 @@ class S3Bucket:
 
 
 class WholeObjectStore(ObjectStore[S3Store]):
-    """A Zarr store that writes a shard in one request, where obstore alone would make seven."""
+    """A Zarr store that writes a shard in one request, where obstore alone would make seven.
+
+    It reads and writes synchronously too, as zarr's local store does, so that zarr encodes a
+    shard the same way, byte for byte, wherever it goes.
+    """
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
         self._check_writable()
-        whole = len(value) <= _WHOLE_BYTES
-        content = value.as_buffer_like()
-        await put_async(self.store, key, content, use_multipart=False if whole else None)
+        await put_async(self.store, key, value.as_buffer_like(), use_multipart=_in_parts(value))
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write an object."""
+        self._check_writable()
+        put(self.store, key, value.as_buffer_like(), use_multipart=_in_parts(value))
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read an object or a part of it; None where there is none."""
+        try:
+            answer = get(self.store, key, options=_asked(byte_range))
+            content = answer.bytes()
+        except (FileNotFoundError, NotFoundError):
+            return None
+        start, stop = answer.range
+        if len(content) != stop - start:
+            raise OSError(f"{len(content):,} of {stop - start:,} bytes of {key} arrived")
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+
+    def delete_sync(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        self._check_writable()
+        with suppress(FileNotFoundError, NotFoundError):
+            delete(self.store, key)
+
+
+def _in_parts(value: Buffer) -> bool | None:
+    """Whether an object is large enough to be written in parts, as obstore decides."""
+    return False if len(value) <= _WHOLE_BYTES else None
+
+
+def _asked(byte_range: ByteRequest | None) -> Any:  # noqa: ANN401 - obstore has a form for each
+    """A range as obstore takes it; None for the whole."""
+    match byte_range:
+        case RangeByteRequest():
+            return {"range": (byte_range.start, byte_range.end)}
+        case OffsetByteRequest():
+            return {"range": {"offset": byte_range.offset}}
+        case SuffixByteRequest():
+            return {"range": {"suffix": byte_range.suffix}}
+    return None
 
 
 def _client(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
