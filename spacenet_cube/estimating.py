@@ -19,7 +19,7 @@ from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
 
 WINDOWS = 6
-"""Windows that are tried, in as many scenes."""
+"""Windows that are tried at least, in as many scenes where there are so many."""
 
 
 def estimate(plan: Plan, scratch: Path | None = None) -> Sample:
@@ -35,7 +35,7 @@ def estimate(plan: Plan, scratch: Path | None = None) -> Sample:
     Returns
     -------
     Sample
-        Windows lie in the middle of scenes that are spread evenly over the plan, so the
+        Windows lie on the diagonals of scenes that are spread evenly over the plan, so the
         same plan is tried on the same windows.
 
     Raises
@@ -44,11 +44,10 @@ def estimate(plan: Plan, scratch: Path | None = None) -> Sample:
         If a scene cannot be read.
     """
     raw = stored = fetched = 0
-    began_s = time.perf_counter()
+    spent_s = 0.0
     with scratch_folder(scratch) as folder, Stage(plan, folder, []) as stage:
         open_scene = reader(plan.product.band_indexes, stage.local)
         windows = list(_windows(plan))
-        spent_s = 0.0
         for scene, window in windows:
             samples = np.empty((len(plan.bands), window.height, window.width), plan.dtype)
             began_s = time.perf_counter()
@@ -63,13 +62,19 @@ def estimate(plan: Plan, scratch: Path | None = None) -> Sample:
 
 
 def _windows(plan: Plan) -> Iterator[tuple[Scene, Block]]:
-    """A chunk in the middle of each of a few scenes."""
+    """Chunks on the diagonals of a few scenes."""
     step = max(1, len(plan.scenes) // WINDOWS)
+    chosen = plan.scenes[::step][:WINDOWS]
+    each = -(-WINDOWS // len(chosen))
     edge = plan.product.encoding.chunk
-    for scene in plan.scenes[::step][:WINDOWS]:
+    for scene in chosen:
         rows, cols = scene.shape_yx
         high, wide = min(edge, rows), min(edge, cols)
-        yield scene, Block((rows - high) // 2, (cols - wide) // 2, high, wide)
+        for turn in range(1, each + 1):
+            row, col = (
+                (size - part) * turn // (each + 1) for size, part in ((rows, high), (cols, wide))
+            )
+            yield scene, Block(row, col, high, wide)
 
 
 def _stored_bytes(plan: Plan, samples: Samples) -> int:

@@ -63,12 +63,12 @@ def moto() -> Iterator[str]:
             server.terminate()
 
 
-def filesystem(endpoint: str, key: str = "owner", secret: str = "ownersecret") -> s3fs.S3FileSystem:
+def filesystem(endpoint: str) -> s3fs.S3FileSystem:
     """A client of the tests' own."""
     return s3fs.S3FileSystem(
         endpoint_url=endpoint,
-        key=key,
-        secret=secret,
+        key="owner",
+        secret="ownersecret",  # noqa: S106 - of a server that ends with the tests
         use_listings_cache=False,
         config_kwargs={"s3": {"addressing_style": "path"}},
     )
@@ -109,7 +109,7 @@ class Proxy:
 
 
 @contextmanager
-def proxy(upstream: str) -> Iterator[Proxy]:
+def proxy(upstream: str) -> Iterator[Proxy]:  # noqa: C901 - a handler and what it needs
     """A proxy on this machine in front of an S3 server."""
     there = urlsplit(upstream)
 
@@ -143,7 +143,9 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
         def forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             connection = http.client.HTTPConnection(there.hostname or "", there.port, timeout=60)
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            connection.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
             for name, value in self.headers.items():
                 if name.lower() not in _HOP:
                     connection.putheader(name, value)
@@ -253,17 +255,19 @@ def ceph(home: Path) -> Iterator[str]:
         assert wait_for(port, 90), "radosgw did not start"
         for user in ("owner", "guest"):
             _run(
-                ["radosgw-admin", "-c", str(conf), "user", "create", "--uid", user]
-                + ["--display-name", user, "--access-key", user, "--secret-key", f"{user}secret"]
+                ["radosgw-admin", "-c", str(conf), "user", "create", f"--uid={user}"],
+                f"--display-name={user}",
+                f"--access-key={user}",
+                f"--secret-key={user}secret",
             )
         yield f"http://127.0.0.1:{port}"
     finally:
         _stop(home / "run")
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], *more: str) -> None:
     done = subprocess.run(
-        command,
+        [*command, *more],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -71,8 +71,9 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
 """(module, other module of its layer that it may import): why."""
 
 CORE_STDLIB = frozenset({
-    "__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime",
-    "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq", "itertools",
+    "__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses",
+    "datetime", "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
+    "itertools",
     "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",
     "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "xml.parsers.expat",
 })  # fmt: skip

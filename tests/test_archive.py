@@ -6,7 +6,7 @@ import io
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,7 +87,7 @@ def test_members_come_out_whole(kind, remote, shared, tmp_path):
     assert [f for f in (tmp_path / "scratch").rglob("*") if f.is_file()] == []
 
 
-class Interrupted(Exception):
+class InterruptedWorkError(Exception):
     """Someone pulled the plug."""
 
 
@@ -102,12 +102,12 @@ def test_an_interrupted_unpacking_goes_on_where_it_was(kind, tmp_path, monkeypat
 
     def breaking(self: Shelf, draft: Path, place: Location) -> None:
         if len(settled) == 3:
-            raise Interrupted
+            raise InterruptedWorkError
         settled.append(place.url)
         original(self, draft, place)
 
     monkeypatch.setattr(settle, breaking)
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedWorkError):
         unpacked(path, tmp_path)
     first = list(settled)
     settled.clear()
@@ -125,7 +125,7 @@ def test_an_interrupted_unpacking_goes_on_where_it_was(kind, tmp_path, monkeypat
     assert not set(first) & set(settled)
 
 
-def test_what_was_unpacked_whole_is_not_unpacked_again(tmp_path, monkeypatch):
+def test_what_was_unpacked_whole_is_not_unpacked_again(tmp_path):
     path = FORMATS["tar.gz"](tmp_path)
     first = unpacked(path, tmp_path)
     told: list[int] = []
@@ -250,10 +250,10 @@ HOSTILE: dict[str, tuple[Pack, str]] = {
 
 
 @pytest.fixture
-def packed(tmp_path: Path) -> Iterator[Path]:
+def packed(tmp_path: Path) -> Path:
     folder = tmp_path / "packed"
     folder.mkdir()
-    yield folder
+    return folder
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

@@ -17,7 +17,7 @@ pytestmark = [
     ),
     pytest.mark.skipif(
         bool(missing_ceph()),
-        reason=f"{', '.join(missing_ceph())} not installed: apt-get install radosgw ceph-mon ceph-osd",
+        reason=f"{', '.join(missing_ceph())}: apt-get install radosgw ceph-mon ceph-osd",
     ),
 ]
 
@@ -109,7 +109,8 @@ def test_an_open_bucket_needs_no_account(server, corpus, tmp_path):
     assert pixels(Path(there)) == pixels(Path(here)) != {}
 
 
-def test_requester_pays_without_the_option_is_refused_by_naming_it(server, corpus, tmp_path):
+@pytest.mark.usefixtures("corpus")
+def test_requester_pays_without_the_option_is_refused_by_naming_it(server, tmp_path):
     with pytest.raises(sc.SourceError, match=r"403.*add --requester-pays") as caught:
         built("s3://payers", server, str(tmp_path), profile="guest")
 
@@ -127,6 +128,7 @@ def test_requester_pays_with_the_option_builds_s3_to_s3(server, corpus, tmp_path
     } == pixels(Path(here))
 
 
+@pytest.mark.usefixtures("corpus")
 @pytest.mark.parametrize(
     ("source", "options", "told"),
     [
@@ -140,7 +142,7 @@ def test_requester_pays_with_the_option_builds_s3_to_s3(server, corpus, tmp_path
          "nothing answers at http://127.0.0.1:9"),
     ],
 )  # fmt: skip
-def test_what_goes_wrong_is_one_clear_line(source, options, told, server, corpus, tmp_path):
+def test_what_goes_wrong_is_one_clear_line(source, options, told, server, tmp_path):
     with pytest.raises(sc.CubeError) as caught:
         built(source, server, str(tmp_path), **options)
 

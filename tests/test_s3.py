@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import rasterio
 import s3fs
+from typer.testing import CliRunner
 
 import spacenet_cube as sc
 from spacenet_cube.cli import app
 from spacenet_cube.core.recipe import Encoding, Product
 from spacenet_cube.storage import locate
 from tests.s3_servers import Proxy, fault_answer, filesystem, moto, proxy
-from typer.testing import CliRunner
 
 # aiobotocore closes its connections when its event loop is collected, and Python says so.
 pytestmark = pytest.mark.filterwarnings(
@@ -203,9 +203,7 @@ def test_every_fault_of_every_source_is_told_at_once(server, tmp_path):
     )
 
     with pytest.raises(sc.SourceError) as caught:
-        sc.survey(
-            recipe, "p", source="s3://faulty", source_options={"endpoint_url": server}
-        )
+        sc.survey(recipe, "p", source="s3://faulty", source_options={"endpoint_url": server})
 
     told = str(caught.value).splitlines()
     assert "3 faults" in told[0]
@@ -233,7 +231,7 @@ def test_what_a_server_refuses_is_one_clear_line(code, told, where, remote, coun
     def refuse(_method: str, _path: str) -> tuple[int, bytes]:
         return fault_answer(code, status)
 
-    with pytest.raises(sc.CubeError) as caught:
+    def work() -> None:
         if where == "list":
             counted.fault = refuse
         scenes = sc.survey(recipe, product, source=remote, source_options=options)
@@ -241,16 +239,18 @@ def test_what_a_server_refuses_is_one_clear_line(code, told, where, remote, coun
         if where == "read":
             counted.fault = refuse
             sc.build(planned, tmp_path)
-        counted.fault = lambda method, path: (
-            refuse(method, path) if method == "PUT" else None
-        )
+        counted.fault = lambda method, path: refuse(method, path) if method == "PUT" else None
         sc.build(planned, "s3://cubes/refused", target_options=options, workers=1)
+
+    with pytest.raises(sc.CubeError) as caught:
+        work()
 
     assert told in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "AOI_2_Vegas" / "PAN.zarr" / "zarr.json").exists()
 
 
+@pytest.mark.usefixtures("remote")
 @pytest.mark.parametrize(
     ("options", "source", "told"),
     [
@@ -259,7 +259,7 @@ def test_what_a_server_refuses_is_one_clear_line(code, told, where, remote, coun
         ({}, "s3://no-such-bucket-here", "no such bucket"),
     ],
 )
-def test_a_wrong_address_is_one_clear_line(options, source, told, remote, server):
+def test_a_wrong_address_is_one_clear_line(options, source, told, server):
     recipe, product = vegas()
 
     with pytest.raises(sc.CubeError) as caught:
@@ -284,7 +284,7 @@ def test_without_any_credentials_the_way_out_is_named(remote, server, monkeypatc
         sc.survey(recipe, product, source=remote, source_options={"endpoint_url": server})
 
 
-def test_an_object_that_changed_is_an_error_and_no_pixel(remote, counted, corpus, server, tmp_path):
+def test_an_object_that_changed_is_an_error_and_no_pixel(remote, counted, server, tmp_path):
     recipe, product = vegas("MUL")
     options = {"endpoint_url": counted.url}
     planned = sc.plan(
@@ -330,7 +330,7 @@ def test_scratch_is_empty_after_a_failure(remote, counted, tmp_path):
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_planned_requests_are_those_made(remote, counted, tmp_path):
+def test_planned_requests_are_those_made(remote, counted):
     recipe, product = vegas("MUL-PanSharpen")
     product = product.model_copy(update={"encoding": Encoding(chunk=32, shard=32)})
     options = {"endpoint_url": counted.url}
@@ -369,11 +369,9 @@ def test_no_secret_reaches_plan_pickle_metadata_log_or_error(
     assert where.fs is not None
     written = [pickle.dumps(planned), pickle.dumps(where), pickle.dumps(scenes)]
     written += [json.dumps(planned.to_dict()).encode(), repr((planned, where, scenes)).encode()]
-    written += list(remote_objects(server, url).values()) + [caplog.text.encode()]
+    written += [*remote_objects(server, url).values(), caplog.text.encode()]
     with pytest.raises(sc.CubeError) as caught:
-        sc.survey(
-            recipe, product, source="s3://no-such-bucket-here", source_options=options
-        )
+        sc.survey(recipe, product, source="s3://no-such-bucket-here", source_options=options)
     written.append(repr(caught.value).encode())
     written += [file.read_bytes() for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
@@ -381,7 +379,7 @@ def test_no_secret_reaches_plan_pickle_metadata_log_or_error(
 
 
 @pytest.mark.parametrize("name", ["secret", "aws_secret_access_key", "key", "token", "password"])
-def test_a_secret_among_the_options_is_refused_and_not_repeated(name, tmp_path):
+def test_a_secret_among_the_options_is_refused_and_not_repeated(name):
     recipe, product = vegas()
 
     with pytest.raises(sc.RecipeError, match="would carry a secret") as caught:

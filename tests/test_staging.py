@@ -55,6 +55,8 @@ CASES += [("strips", dtype) for dtype in ("int8", "int16", "uint32", "int32", "f
 def write(path: Path, name: str, dtype: str, size: int = SIZE, col: int = 0) -> None:
     """A raster of noise with a corner of fill, in one of the layouts."""
     options = dict((LAYOUTS | LAYOUTS_8_BIT)[name])
+    if name == "one strip":
+        options["blockysize"] = size
     driver = options.pop("driver", "GTiff")
     rng = np.random.default_rng(len(name) + col)
     pixels = rng.integers(1, 120, (3, size, size)).astype(dtype)
@@ -155,14 +157,16 @@ def test_a_remote_scene_of_any_layout_gives_the_pixels_of_the_local_one(
     for ours, theirs in zip(pixels_of(here), pixels_of(there), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert meter.most_times() == 1
-    needed = scenes[0].data_bytes
+    needed = scenes[0].data_bytes or 0
     header = 1 << 16
     assert meter.total_bytes <= needed * 1.05 + header
     if "COG" in name and "JPEG" not in name:
         assert meter.total_bytes < scenes[0].size_bytes * 0.95 + header
 
 
-@pytest.mark.parametrize("name", ["strips", "strips by band", "tiles", "tiles by band", "COG"])
+@pytest.mark.parametrize(
+    "name", ["strips", "one strip", "strips by band", "tiles", "tiles by band", "COG"]
+)
 def test_a_part_of_a_scene_costs_no_more_than_its_rows_or_tiles(name, tmp_path, meter):
     size, edge = 1024, 128
     folder = tmp_path / "in"
@@ -249,6 +253,9 @@ def test_the_structure_is_what_gdal_says(name, tmp_path):
 
     with rasterio.open(path) as raster:
         assert found.shape_yx == raster.shape
+        if name == "one strip":  # GDAL tells it as many small ones
+            assert (found.block_yx, len(found.offsets)) == ((SIZE, SIZE), 1)
+            return
         assert found.block_yx == raster.block_shapes[0]
         assert found.by_band == (raster.interleaving.value.lower() == "band")
         for down in range(found.blocks_down):
@@ -286,9 +293,7 @@ def test_a_source_behind_a_web_server_is_read_by_name(tmp_path):
             there = sc.build(planned, tmp_path / "there")
         finally:
             server.terminate()
-    here = sc.build(
-        sc.plan(recipe, "p", sc.survey(recipe, "p", source=folder)), tmp_path / "here"
-    )
+    here = sc.build(sc.plan(recipe, "p", sc.survey(recipe, "p", source=folder)), tmp_path / "here")
 
     for ours, theirs in zip(pixels_of(here), pixels_of(there), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -82,7 +82,7 @@ class Cost:
     """Bytes of the cube as stored."""
 
     stored_share: float
-    """The same over its raw bytes."""
+    """Stored bytes over raw ones where there is data."""
 
     stored_is: str
     """How that is known: ``assumed``, or ``measured on n windows``."""
@@ -192,8 +192,8 @@ def cost(
         target=_target(plan) if remote_target else Requests(),
         fetched_bytes=sum(part.needed_bytes + HEAD_BYTES for part in remote),
         needed_bytes=sum(part.needed_bytes for part in parts),
-        stored_bytes=int(plan.bytes_out * share * _covered(plan)),
-        stored_share=share * _covered(plan),
+        stored_bytes=int(_image_bytes(plan) * share * _covered(plan)),
+        stored_share=share,
         stored_is=f"measured on {sample.windows} windows" if sample else "assumed",
         scratch_bytes=schedule(plan.units, plan.scenes).staged_with(
             workers * _IN_FLIGHT_PER_WORKER, plan.scenes
@@ -208,6 +208,11 @@ def cost(
 def _assumed(plan: Plan) -> float:
     dtype = np.dtype(plan.dtype)
     return 1.0 if dtype.itemsize == 1 else ASSUMED_SHARE[dtype.kind]
+
+
+def _image_bytes(plan: Plan) -> int:
+    """Raw bytes of the pixels of all levels; `source_index` is flat, and takes next to nothing."""
+    return sum(prod(grid.shape_yx) for grid in plan.levels) * plan.pixel_bytes
 
 
 def _covered(plan: Plan) -> float:

@@ -6,8 +6,10 @@ worker can write its shards before a single one of them is stored, and storing t
 is what publishes a cube.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -129,6 +131,11 @@ def fill_of(nodata: float, dtype: str) -> int | float | str:
     return float(nodata)
 
 
+def _cf_fill(fill: float | str) -> int | str:
+    """The fill value as xarray reads it from an attribute: floats as base64 of 8 bytes."""
+    return fill if isinstance(fill, int) else b64encode(pack("<d", float(fill))).decode()
+
+
 def pixel_arrays(plan: Plan, level: int) -> dict[str, ArraySpec]:
     """The two large arrays of a level: ``image`` and ``source_index``.
 
@@ -158,7 +165,7 @@ def pixel_arrays(plan: Plan, level: int) -> dict[str, ArraySpec]:
             (count, *grid.shape_yx),
             plan.dtype,
             fill,
-            {**about, "_FillValue": fill, "coordinates": _coordinates(plan), **shared},
+            {**about, "_FillValue": _cf_fill(fill), "coordinates": _coordinates(plan), **shared},
             (1, *chunk_yx),
             (count, *shard_yx) if shard_yx else (),
             encoding.profile,

@@ -24,7 +24,8 @@ _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _CLASSIC, _BIG = 42, 43
 _MOST_ENTRIES, _MOST_FOLDERS = 4096, 64
 _MOST_ARRAY_BYTES = 1 << 28
-_WIDTH, _LENGTH, _SAMPLES, _PLANAR = 256, 257, 277, 284
+_WIDTH, _LENGTH, _COMPRESSION, _SAMPLES, _PLANAR = 256, 257, 259, 277, 284
+_BY_BAND = 2
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 278, 279
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 
@@ -57,6 +58,9 @@ class Structure:
 
     sizes: Sequence[int]
     """Bytes of each block as stored."""
+
+    raw: bool = False
+    """Whether samples are not compressed, so that rows of a strip can be told apart."""
 
     @property
     def blocks_across(self) -> int:
@@ -95,14 +99,32 @@ class Structure:
             Sorted and merged where they touch.
         """
         planes = sorted({index - 1 for index in band_indexes}) if self.by_band else [0]
-        wanted = {
-            plane * self.blocks_down * self.blocks_across + place
-            for place in {place for window in windows for place in self._places(window)}
-            for plane in planes
-        }
+        step = self.blocks_down * self.blocks_across
+        if self.raw and not self.tiled:
+            rows = merge((window.row, window.row + window.height) for window in windows)
+            return merge(
+                span
+                for plane in planes
+                for top, bottom in rows
+                for span in self._row_spans(plane * step, top, bottom)
+            )
+        places = {place for window in windows for place in self._places(window)}
+        wanted = (plane * step + place for place in places for plane in planes)
         return merge(
             (self.offsets[k], self.offsets[k] + self.sizes[k]) for k in wanted if self.sizes[k]
         )
+
+    def _row_spans(self, first: int, top: int, bottom: int) -> Iterator[Span]:
+        """Bytes of some rows in strips, from the strip that a plane starts with."""
+        high = self.block_yx[0]
+        for down in range(top // high, (bottom - 1) // high + 1):
+            offset, size = self.offsets[first + down], self.sizes[first + down]
+            held = min(high, self.shape_yx[0] - down * high)
+            skip, stop = max(top - down * high, 0), min(bottom - down * high, held)
+            if size and size % held:
+                yield offset, offset + size
+            elif size:
+                yield offset + size // held * skip, offset + size // held * stop
 
     def _places(self, window: Block) -> Iterator[int]:
         """Numbers, within a plane, of the blocks that a window touches."""
@@ -326,9 +348,11 @@ def _structure(tags: dict[int, _Entry], form: _Form) -> Structure:
         block = (min(_one(tags, form, _ROWS_PER_STRIP, rows), rows), cols)
     offsets = _many(tags, form, _TILE_OFFSETS if tiled else _STRIP_OFFSETS)
     sizes = _many(tags, form, _TILE_SIZES if tiled else _STRIP_SIZES)
+    raw = _one(tags, form, _COMPRESSION, 1) == 1
     if min(cols, rows, count, *block) < 1:
         raise TiffError("it is damaged: it has no pixels")
-    found = Structure((rows, cols), block, count, planar == 2 and count > 1, tiled, offsets, sizes)  # noqa: PLR2004 - TIFF's number for planar
+    by_band = planar == _BY_BAND and count > 1
+    found = Structure((rows, cols), block, count, by_band, tiled, offsets, sizes, raw)
     wanted = found.blocks_across * found.blocks_down * (count if found.by_band else 1)
     if not len(offsets) == len(sizes) == wanted:
         raise TiffError(

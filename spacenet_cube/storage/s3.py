@@ -117,7 +117,7 @@ class WholeObjectStore(ObjectStore[S3Store]):
         start, stop = answer.range
         if len(content) != stop - start:
             raise OSError(f"{len(content):,} of {stop - start:,} bytes of {key} arrived")
-        return (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(memoryview(content))
 
     def delete_sync(self, key: str) -> None:
         """Remove an object, if it is there."""
