@@ -46,7 +46,6 @@ def test_there_are_eighteen_products():
     assert len(PAIRS) == 18
 
 
-@pytest.mark.wheel
 @pytest.mark.parametrize(("aoi", "name"), PAIRS)
 def test_a_cube_equals_rasterios_own_merge_of_the_same_files(corpus, aoi, name, tmp_path):
     recipe = sc.load_recipe(aoi)
@@ -139,6 +138,7 @@ products:
 """
 
 
+@pytest.mark.wheel
 @pytest.mark.parametrize("profile", ["cloud", "gdal312"])
 def test_every_pixel_stands_on_its_own_row_and_column(tmp_path, profile):
     sizes = {(0, 0): (70, 90), (0, 90): (70, 41), (70, 0): (33, 90), (70, 90): (20, 38)}
