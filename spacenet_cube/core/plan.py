@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from spacenet_cube.core.bands import Band
+from spacenet_cube.core.expectations import differences
 from spacenet_cube.core.grid import Block, Grid, blocks, levels
 from spacenet_cube.core.lattice import place_on_lattice
 from spacenet_cube.core.recipe import Licence, Product, Recipe
@@ -152,34 +154,45 @@ class Plan:
         return workers * int(unit + unit // 4 + 2 * stripe + shard * (1 + _ENCODED_SHARE))
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain values, ready for JSON."""
-        return {
-            "aoi": self.aoi,
-            "product": self.product.model_dump(mode="json"),
-            "licence": self.licence.model_dump(mode="json"),
-            "dtype": self.dtype,
-            "grid": {
-                "crs": self.grid.crs,
-                "shape_yx": list(self.grid.shape_yx),
-                "transform": list(tuple(self.grid.transform)[:6]),
-                "deviation_px": self.deviation_px,
-            },
-            "levels": [list(level.shape_yx) for level in self.levels],
-            "scenes": [scene_facts(scene) for scene in self.scenes],
-            "units": [
-                [
-                    _quad(unit.block),
-                    [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
-                ]
-                for unit in self.units
-            ],
-        }
+        """The plan as plain values, ready for JSON; what is not finite is told in words."""
+        return _finite(
+            {
+                "aoi": self.aoi,
+                "product": self.product.model_dump(mode="json"),
+                "licence": self.licence.model_dump(mode="json"),
+                "dtype": self.dtype,
+                "grid": {
+                    "crs": self.grid.crs,
+                    "shape_yx": list(self.grid.shape_yx),
+                    "transform": list(tuple(self.grid.transform)[:6]),
+                    "deviation_px": self.deviation_px,
+                },
+                "levels": [list(level.shape_yx) for level in self.levels],
+                "scenes": [scene_facts(scene) for scene in self.scenes],
+                "units": [
+                    [
+                        _quad(unit.block),
+                        [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
+                    ]
+                    for unit in self.units
+                ],
+            }
+        )
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON; it names the build."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any plain value
+    """Plain values without tuples, and without the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return value if not isinstance(value, float) or isfinite(value) else str(value)
 
 
 def _quad(block: Block) -> list[int]:
@@ -213,7 +226,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
     Raises
     ------
     RecipeError
-        If there are no scenes, or they lie on no common lattice.
+        If there are no scenes, they differ in CRS or sample type, or they lie on no common
+        lattice.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
     if not scenes:
@@ -222,6 +236,9 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
             "check the product's sources and exclude"
         )
     ordered = tuple(sorted(scenes, key=scene_order))
+    unlike = differences(ordered)
+    if unlike:
+        raise RecipeError(f"{recipe.name} {wanted.name}: {'; '.join(unlike)}")
     placement = place_on_lattice(ordered, wanted.grid.tolerance_px)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
     return Plan(
