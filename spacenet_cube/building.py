@@ -15,7 +15,7 @@ from typing import Any
 
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.overview import halve
+from spacenet_cube.core.overview import halve, stacked
 from spacenet_cube.core.plan import Plan, Unit
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
@@ -134,12 +134,16 @@ def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
     StoreError
         If the target refuses or fails.
     """
-    pixels = mosaic(plan, unit, reader(plan.product.band_indexes))
     store = cube.store()
-    level_arrays(plan, 0, store).write(unit.block, pixels)
-    if len(plan.levels) > 1:
-        half = halve(pixels, plan.product.nodata)
-        level_arrays(plan, 1, store).write(_half(unit.block), half)
+    native = level_arrays(plan, 0, store)
+    halves = []
+    for part in unit.strips(plan.product.encoding.shard):
+        pixels = mosaic(plan, part, reader(plan.product.band_indexes))
+        native.write(part.block, pixels)
+        if len(plan.levels) > 1:
+            halves.append(halve(pixels, plan.product.nodata))
+    if halves:
+        level_arrays(plan, 1, store).write(_half(unit.block), stacked(halves))
 
 
 def _half(block: Block) -> Block:

@@ -5,7 +5,7 @@ the build.  A plan holds no credentials and no clock, and pickles small.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -58,6 +58,48 @@ class Unit:
 
     pieces: tuple[Piece, ...]
     """Parts of scenes, in scene order; none where the unit holds no data."""
+
+    def strips(self, height: int) -> tuple["Unit", ...]:
+        """The unit cut across its height, so that less of it need be held at once.
+
+        Parameters
+        ----------
+        height
+            Rows of a part, pixels; the last has what is left.
+
+        Returns
+        -------
+        tuple of Unit
+            North to south; together they hold the unit's pixels once.
+        """
+        return tuple(
+            Unit(self.number, part, tuple(_clipped(self, part)))
+            for row in range(0, self.block.height, height)
+            for part in [
+                Block(
+                    self.block.row + row,
+                    self.block.col,
+                    min(height, self.block.height - row),
+                    self.block.width,
+                )
+            ]
+        )
+
+
+def _clipped(unit: Unit, part: Block) -> Iterator[Piece]:
+    """The pieces of a unit as a part of it needs them."""
+    within = part.relative_to(unit.block)
+    for piece in unit.pieces:
+        shared = piece.target.intersection(within)
+        if shared is not None:
+            inside = shared.relative_to(piece.target)
+            window = Block(
+                piece.window.row + inside.row,
+                piece.window.col + inside.col,
+                inside.height,
+                inside.width,
+            )
+            yield Piece(piece.scene, window, shared.relative_to(within))
 
 
 @dataclass(frozen=True)
@@ -132,8 +174,8 @@ class Plan:
     def peak_memory_bytes(self, workers: int) -> int:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
-        Each worker holds a unit, its `source_index`, a stripe beside it, the unit's
-        overview, and a shard as it is encoded.
+        Each worker holds half a unit (a row of its shards), its `source_index`, a stripe
+        beside it, the unit's overview, and a shard as it is encoded.
 
         Parameters
         ----------
@@ -151,11 +193,12 @@ class Plan:
         unit = rows * cols * pixel
         stripe = min(STRIPE_ROWS, rows) * cols * pixel
         shard = unit // SHARDS_PER_UNIT**2
-        return workers * int(unit + unit // 4 + 2 * stripe + shard * (1 + _ENCODED_SHARE))
+        held = unit // SHARDS_PER_UNIT + unit // 4
+        return workers * int(held + 2 * stripe + shard * (1 + _ENCODED_SHARE))
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, ready for JSON; what is not finite is told in words."""
-        return _finite(
+        plain: dict[str, Any] = _finite(
             {
                 "aoi": self.aoi,
                 "product": self.product.model_dump(mode="json"),
@@ -178,6 +221,7 @@ class Plan:
                 ],
             }
         )
+        return plain
 
     @cached_property
     def digest(self) -> str:
