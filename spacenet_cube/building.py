@@ -16,7 +16,7 @@ from typing import Any
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.overview import halve
+from spacenet_cube.core.overview import halve, stacked
 from spacenet_cube.core.plan import Plan, Unit
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.schedule import schedule
@@ -79,7 +79,7 @@ def build(
         If the target refuses or fails; the cube stays unpublished.
     """
     cube = target_location(to, target_options) / plan.cube_path
-    make_way(cube, replace=replace)
+    make_way(plan, cube, replace=replace)
     count = workers or os.cpu_count() or 1
     with _pool(executor, count) as pool:
         in_flight = count * _IN_FLIGHT_PER_WORKER
@@ -173,12 +173,17 @@ def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = 
     StoreError
         If the target refuses or fails.
     """
+    native = level_arrays(plan, 0, cube)
+    halves = []
     with _staged(plan, unit, stage) as staged:
-        pixels = mosaic(plan, unit, reader(plan.product.band_indexes, staged.local))
-    level_arrays(plan, 0, cube).write(unit.block, pixels)
-    if len(plan.levels) > 1:
-        half = halve(pixels, plan.product.nodata)
-        level_arrays(plan, 1, cube).write(_half(unit.block), half)
+        read = reader(plan.product.band_indexes, staged.local)
+        for part in unit.strips(plan.product.encoding.shard):
+            pixels = mosaic(plan, part, read)
+            native.write(part.block, pixels)
+            if len(plan.levels) > 1:
+                halves.append(halve(pixels, plan.product.nodata))
+    if halves:
+        level_arrays(plan, 1, cube).write(_half(unit.block), stacked(halves))
 
 
 @contextmanager

@@ -46,7 +46,6 @@ def test_there_are_eighteen_products():
     assert len(PAIRS) == 18
 
 
-@pytest.mark.wheel
 @pytest.mark.parametrize(("aoi", "name"), PAIRS)
 def test_a_cube_equals_rasterios_own_merge_of_the_same_files(corpus, aoi, name, tmp_path):
     recipe = sc.load_recipe(aoi)
@@ -139,6 +138,7 @@ products:
 """
 
 
+@pytest.mark.wheel
 @pytest.mark.parametrize("profile", ["cloud", "gdal312"])
 def test_every_pixel_stands_on_its_own_row_and_column(tmp_path, profile):
     sizes = {(0, 0): (70, 90), (0, 90): (70, 41), (70, 0): (33, 90), (70, 90): (20, 38)}
@@ -229,5 +229,22 @@ def test_an_unpublished_cube_cannot_be_opened(corpus, tmp_path):
 
     with pytest.raises(FileNotFoundError):
         xr.open_zarr(tmp_path / planned.cube_path)
+    with pytest.raises(sc.StoreError, match="unfinished build"):
+        sc.open_cube(tmp_path / planned.cube_path)
     url = sc.build(planned, tmp_path)
     assert xr.open_zarr(url).image.shape[0] == 8
+    assert [path.name for path in (tmp_path / "AOI_2_Vegas").iterdir()] == ["MUL.zarr"]
+
+
+def test_what_no_build_left_is_never_removed_unasked(corpus, tmp_path):
+    recipe = sc.load_recipe("AOI_2_Vegas")
+    planned = sc.plan(recipe, "MUL", sc.survey(recipe, "MUL", source=corpus))
+    precious = tmp_path / planned.cube_path / "thesis.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("the only copy")
+
+    with pytest.raises(sc.CubeExistsError, match=r"no build left .*--replace"):
+        sc.build(planned, tmp_path)
+
+    assert precious.read_text() == "the only copy"
+    assert xr.open_zarr(sc.build(planned, tmp_path, replace=True)).image.shape[0] == 8

@@ -89,7 +89,7 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
     """
     shape_yx = (unit.block.height, unit.block.width)
     pixels = Pixels(
-        np.full((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
+        _blank((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
         np.zeros(shape_yx, plan.source_index_dtype),
     )
     painted: list[Block] = []
@@ -109,6 +109,11 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
                     _lay_under(part, layer, samples)
         painted.append(piece.target)
     return pixels
+
+
+def _blank(shape: tuple[int, ...], nodata: float, dtype: str) -> Samples:
+    """Nothing but nodata.  Memory for zeros costs nothing until it is touched."""
+    return np.zeros(shape, dtype) if nodata == 0 else np.full(shape, nodata, dtype)
 
 
 def _by_precedence(pieces: Sequence[Piece], rule: Literal["first", "last"]) -> Sequence[Piece]:

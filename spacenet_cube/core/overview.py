@@ -2,9 +2,10 @@
 
 Pure.  Four pixels become one.  Pixels without data are left out of the average, so the
 edge of a mosaic does not darken; integers are rounded half up, as GDAL's average
-resampling does.  ``source_index`` takes the scene most of the four come from.
+resampling does from zero upwards.  ``source_index`` takes the scene most of the four come from.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,27 @@ def halve(pixels: Pixels, nodata: float) -> Pixels:
     return half
 
 
+def stacked(parts: Sequence[Pixels]) -> Pixels:
+    """Blocks of pixels, north to south, as one.
+
+    Parameters
+    ----------
+    parts
+        At least one, all of one width.
+
+    Returns
+    -------
+    Pixels
+        As high as all of them together.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return Pixels(
+        np.concatenate([part.image for part in parts], axis=1),
+        np.concatenate([part.source_index for part in parts]),
+    )
+
+
 def _even(plane: NDArray[Any], filler: float) -> NDArray[Any]:
     """The plane (y, x), padded to even sizes."""
     rows, cols = plane.shape
@@ -86,16 +108,18 @@ def _wide(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def _average(plane: NDArray[Any], valid: NDArray[np.bool_], nodata: float) -> NDArray[Any]:
-    """Average of the valid pixels of each quad, in the plane's type."""
+    """Average of the valid pixels of each quad, in the plane's type; NaN in a band is left out."""
     integer = plane.dtype.kind in "iu"
-    if valid.all():
+    held = valid if integer else valid & ~np.isnan(plane)
+    if held.all():
         total = _sum(_wide(plane))
         return ((total + 2) >> 2 if integer else total / _QUAD).astype(plane.dtype)
-    total = _sum(_wide(np.where(valid, plane, np.zeros((), plane.dtype))))
-    count = _sum(valid.astype(np.uint8)).astype(total.dtype)
+    total = _sum(_wide(np.where(held, plane, np.zeros((), plane.dtype))))
+    count = _sum(held.astype(np.uint8)).astype(total.dtype)
     least = np.maximum(count, 1)
     mean = (2 * total + least) // (2 * least) if integer else total / least
-    return np.where(count > 0, mean, nodata).astype(plane.dtype)
+    empty = nodata if integer else np.where(_sum(valid.astype(np.uint8)) > 0, np.nan, nodata)
+    return np.where(count > 0, mean, empty).astype(plane.dtype)
 
 
 def _most_common(index: NDArray[Any]) -> NDArray[Any]:
@@ -120,8 +144,9 @@ def _keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> No
         return
     lost = (image == nodata).all(axis=0) & (source_index > 0)
     if lost.any():
-        step = 1 if nodata < _greatest(image.dtype) else -1
-        image[0][lost] += image.dtype.type(step)
+        step = image.dtype.type(1)
+        moved = image[0][lost]
+        image[0][lost] = moved + step if nodata < _greatest(image.dtype) else moved - step
 
 
 def _greatest(dtype: np.dtype[Any]) -> float:

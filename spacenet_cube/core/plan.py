@@ -5,15 +5,17 @@ the build.  A plan holds no credentials and no clock, and pickles small.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from spacenet_cube.core.bands import Band
+from spacenet_cube.core.expectations import differences
 from spacenet_cube.core.grid import Block, Grid, blocks, levels
 from spacenet_cube.core.lattice import place_on_lattice
 from spacenet_cube.core.recipe import Licence, Product, Recipe
@@ -56,6 +58,48 @@ class Unit:
 
     pieces: tuple[Piece, ...]
     """Parts of scenes, in scene order; none where the unit holds no data."""
+
+    def strips(self, height: int) -> tuple["Unit", ...]:
+        """The unit cut across its height, so that less of it need be held at once.
+
+        Parameters
+        ----------
+        height
+            Rows of a part, pixels; the last has what is left.
+
+        Returns
+        -------
+        tuple of Unit
+            North to south; together they hold the unit's pixels once.
+        """
+        return tuple(
+            Unit(self.number, part, tuple(_clipped(self, part)))
+            for row in range(0, self.block.height, height)
+            for part in [
+                Block(
+                    self.block.row + row,
+                    self.block.col,
+                    min(height, self.block.height - row),
+                    self.block.width,
+                )
+            ]
+        )
+
+
+def _clipped(unit: Unit, part: Block) -> Iterator[Piece]:
+    """The pieces of a unit as a part of it needs them."""
+    within = part.relative_to(unit.block)
+    for piece in unit.pieces:
+        shared = piece.target.intersection(within)
+        if shared is not None:
+            inside = shared.relative_to(piece.target)
+            window = Block(
+                piece.window.row + inside.row,
+                piece.window.col + inside.col,
+                inside.height,
+                inside.width,
+            )
+            yield Piece(piece.scene, window, shared.relative_to(within))
 
 
 @dataclass(frozen=True)
@@ -130,8 +174,8 @@ class Plan:
     def peak_memory_bytes(self, workers: int) -> int:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
-        Each worker holds a unit, its `source_index`, a stripe beside it, the unit's
-        overview, and a shard as it is encoded.
+        Each worker holds half a unit (a row of its shards), its `source_index`, a stripe
+        beside it, the unit's overview, and a shard as it is encoded.
 
         Parameters
         ----------
@@ -149,37 +193,50 @@ class Plan:
         unit = rows * cols * pixel
         stripe = min(STRIPE_ROWS, rows) * cols * pixel
         shard = unit // SHARDS_PER_UNIT**2
-        return workers * int(unit + unit // 4 + 2 * stripe + shard * (1 + _ENCODED_SHARE))
+        held = unit // SHARDS_PER_UNIT + unit // 4
+        return workers * int(held + 2 * stripe + shard * (1 + _ENCODED_SHARE))
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain values, ready for JSON."""
-        return {
-            "aoi": self.aoi,
-            "product": self.product.model_dump(mode="json"),
-            "licence": self.licence.model_dump(mode="json"),
-            "dtype": self.dtype,
-            "grid": {
-                "crs": self.grid.crs,
-                "shape_yx": list(self.grid.shape_yx),
-                "transform": list(tuple(self.grid.transform)[:6]),
-                "deviation_px": self.deviation_px,
-            },
-            "levels": [list(level.shape_yx) for level in self.levels],
-            "scenes": [scene_facts(scene) for scene in self.scenes],
-            "units": [
-                [
-                    _quad(unit.block),
-                    [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
-                ]
-                for unit in self.units
-            ],
-        }
+        """The plan as plain values, ready for JSON; what is not finite is told in words."""
+        plain: dict[str, Any] = _finite(
+            {
+                "aoi": self.aoi,
+                "product": self.product.model_dump(mode="json"),
+                "licence": self.licence.model_dump(mode="json"),
+                "dtype": self.dtype,
+                "grid": {
+                    "crs": self.grid.crs,
+                    "shape_yx": list(self.grid.shape_yx),
+                    "transform": list(tuple(self.grid.transform)[:6]),
+                    "deviation_px": self.deviation_px,
+                },
+                "levels": [list(level.shape_yx) for level in self.levels],
+                "scenes": [scene_facts(scene) for scene in self.scenes],
+                "units": [
+                    [
+                        _quad(unit.block),
+                        [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
+                    ]
+                    for unit in self.units
+                ],
+            }
+        )
+        return plain
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON; it names the build."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any plain value
+    """Plain values without tuples, and without the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return value if not isinstance(value, float) or isfinite(value) else str(value)
 
 
 def _quad(block: Block) -> list[int]:
@@ -213,7 +270,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
     Raises
     ------
     RecipeError
-        If there are no scenes, or they lie on no common lattice.
+        If there are no scenes, they differ in CRS or sample type, or they lie on no common
+        lattice.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
     if not scenes:
@@ -222,6 +280,9 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
             "check the product's sources and exclude"
         )
     ordered = tuple(sorted(scenes, key=scene_order))
+    unlike = differences(ordered)
+    if unlike:
+        raise RecipeError(f"{recipe.name} {wanted.name}: {'; '.join(unlike)}")
     placement = place_on_lattice(ordered, wanted.grid.tolerance_px)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
     return Plan(
