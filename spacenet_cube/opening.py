@@ -21,7 +21,7 @@ from zarr.errors import GroupNotFoundError
 from spacenet_cube.accessor import OPEN_LEVEL
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
-from spacenet_cube.storage import Location, locate
+from spacenet_cube.storage import FAULTS, Location, locate
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
@@ -246,6 +246,8 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
             group = zarr.open_group(store, mode="r", zarr_format=3)
     except (FileNotFoundError, GroupNotFoundError) as error:
         raise StoreError(_not_there(url, where)) from error
+    except FAULTS as error:
+        raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
     except Exception as error:  # Each of fsspec's back ends raises errors of its own family.
         raise StoreError(
             f"{url} cannot be read: {type(error).__name__}: {error}; "

@@ -56,7 +56,9 @@ class Shelf:
     """
 
     def __init__(self, staging: Location, scratch: Path, url: str, file: SourceFile) -> None:
-        identity = f"{url}\n{file.size_bytes}\n{file.etag}"
+        # A local archive has no tag, and may be written anew with the size it had.
+        tag = file.etag or (Path(url).stat().st_mtime_ns if "://" not in url else None)
+        identity = f"{url}\n{file.size_bytes}\n{tag}"
         mark = sha256(identity.encode()).hexdigest()[:12]
         self._place = staging / f"{name_of(file.key)}-{mark}"
         self._local = Path(self._place.path) if self._place.is_local else scratch

@@ -120,10 +120,16 @@ def survey(
     listing = list_sources(wanted, where)
     put = _Unpacking(where, _staging(staging), scratch or interpreter_scratch(), progress)
     rasters, copies = _rasters(wanted, listing, put)
-    scenes = _read_headers(rasters, where.options, progress)
+    scenes, failed = _read_headers(rasters, where.options, progress)
+    what = f"{recipe.name} {wanted.name} at {where.url}"
+    if failed:
+        # How many there are is known once all can be read.
+        counted = wanted.expect.model_copy(update={"scenes": None})
+        readable = faults(wanted.model_copy(update={"expect": counted}), scenes)
+        raise SourceError(_many(what, [*failed, *readable]))
     found = faults(wanted, scenes)
     if found:
-        raise RecipeError(_many(f"{recipe.name} {wanted.name} at {where.url}", found))
+        raise RecipeError(_many(what, found))
     return Survey(
         tuple(sorted(scenes, key=scene_order)),
         tuple(sorted([*listing.left_out, *copies])),
@@ -236,8 +242,8 @@ class _Bytes:
 
 def _read_headers(
     rasters: Sequence[_Raster], options: StorageOptions, progress: Progress | None
-) -> list[Scene]:
-    """Headers in parallel; all that fail are reported together."""
+) -> tuple[list[Scene], list[str]]:
+    """Headers in parallel, and a line for each that cannot be read."""
     scenes: list[Scene] = []
     failed: list[str] = []
     with ThreadPoolExecutor(options.concurrency, "survey") as pool:
@@ -254,9 +260,7 @@ def _read_headers(
                 scenes.append(_with(found, known))
             if progress:
                 progress("survey", done, len(rasters))
-    if failed:
-        raise SourceError(_many("sources cannot be read", list(dict.fromkeys(failed))))
-    return scenes
+    return scenes, list(dict.fromkeys(failed))
 
 
 def _scene_or_fault(raster: _Raster) -> Scene | str:

@@ -113,15 +113,24 @@ def figures_of(
         sample=sample,
         rate_bytes_s=rate_bytes_s,
     )
-    paying = {scene.access.requester_pays for scene in planned.scenes}
     left_out = [{"key": each.key, "reason": each.reason} for each in found.left_out]
     return {
         **summary(planned, workers),
         "to": f"{to}/{planned.cube_path}",
         "left_out": left_out,
-        "requester_pays": True in paying,
+        "paid_by": _payer(planned),
         "cost": asked.to_dict(),
     }
+
+
+def _payer(planned: "Plan") -> str:
+    """Who is billed for what is read."""
+    remote = [scene.access for scene in planned.scenes if scene.is_remote]
+    if not remote:
+        return "nobody: it is local"
+    if any(access.requester_pays for access in remote):
+        return "you: requester pays"
+    return "the owner of the source"
 
 
 def _cost_told(cost: Mapping[str, Any], left_out: int) -> dict[str, str]:
@@ -189,4 +198,5 @@ def _told(one: Mapping[str, Any]) -> dict[str, str]:
         f"memory, {one['workers']} workers": size(one["peak_memory_bytes"]),
         "digest": str(one["digest"])[:12],
         **_cost_told(one["cost"], len(one["left_out"])),
+        "reading is paid by": str(one["paid_by"]),
     }

@@ -197,6 +197,19 @@ def test_every_fault_of_every_source_is_told_at_once(server, tmp_path):
     fs.pipe("faulty/short.tif", whole[:-100])
     fs.pipe("faulty/page.tif", b"<html>404</html>")
     fs.pipe("faulty/empty.tif", b"")
+    with rasterio.open(
+        tmp_path / "other.tif",
+        "w",
+        driver="GTiff",
+        width=64,
+        height=64,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:3857",
+        transform=rasterio.Affine(1, 0, 2, 0, -1, 48),
+    ) as raster:
+        raster.write(np.ones((1, 64, 64), "uint8"))
+    fs.put_file(str(tmp_path / "other.tif"), "faulty/other.tif")
     recipe = sc.parse_recipe(
         "name: x\nlicence: {spdx: CC0-1.0, attribution: nobody}\n"
         "products: [{name: p, sources: '*.tif', bands: [gray]}]\n"
@@ -206,7 +219,9 @@ def test_every_fault_of_every_source_is_told_at_once(server, tmp_path):
         sc.survey(recipe, "p", source="s3://faulty", source_options={"endpoint_url": server})
 
     told = str(caught.value).splitlines()
-    assert "3 faults" in told[0]
+    assert "5 faults" in told[0]
+    assert any("differ in CRS" in line and "other.tif" in line for line in told)
+    assert any("differ in sample type" in line for line in told)
     assert any("short.tif: it is cut short" in line for line in told)
     assert any("page.tif: it is no TIFF" in line for line in told)
     assert any("empty.tif: it is no TIFF" in line for line in told)

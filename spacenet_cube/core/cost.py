@@ -91,7 +91,7 @@ class Cost:
     """Disk space that mirrors of remote scenes take at once."""
 
     peak_memory_bytes: int
-    """Memory that arrays take at once."""
+    """Memory that arrays, and answers that are on their way, take at once."""
 
     rate_bytes_s: float
     """Bytes a second at which the source is read."""
@@ -198,7 +198,7 @@ def cost(
         scratch_bytes=schedule(plan.units, plan.scenes).staged_with(
             workers * _IN_FLIGHT_PER_WORKER, plan.scenes
         ),
-        peak_memory_bytes=plan.peak_memory_bytes(workers),
+        peak_memory_bytes=plan.peak_memory_bytes(workers) + _in_requests(plan),
         rate_bytes_s=measured or rate_bytes_s,
         rate_is="measured" if measured else "stated",
         prices=prices,
@@ -208,6 +208,12 @@ def cost(
 def _assumed(plan: Plan) -> float:
     dtype = np.dtype(plan.dtype)
     return 1.0 if dtype.itemsize == 1 else ASSUMED_SHARE[dtype.kind]
+
+
+def _in_requests(plan: Plan) -> int:
+    """Bytes of answers that are held until they are on the disk."""
+    fetching = [scene.access.concurrency for scene in plan.scenes if scene.is_remote]
+    return max(fetching, default=0) * PART_BYTES
 
 
 def _image_bytes(plan: Plan) -> int:
