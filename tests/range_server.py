@@ -5,8 +5,6 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-FOLDER = Path(sys.argv[2])
-
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -15,7 +13,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def answer(self) -> None:
-        path = FOLDER / Path(self.path).name
+        path = Path(sys.argv[2]) / Path(self.path).name
         content = path.read_bytes() if path.is_file() else b""
         found = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         status = 200 if path.is_file() else 404

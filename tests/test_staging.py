@@ -270,6 +270,9 @@ def test_the_structure_is_what_gdal_says(name, tmp_path):
                     assert int(told or 0) == found.sizes[place]
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
 def test_a_source_behind_a_web_server_is_read_by_name(tmp_path):
     import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415

@@ -74,7 +74,7 @@ class StorageOptions(BaseModel):
         --------
         >>> below = StorageOptions(anonymous=True, region="us-east-1")
         >>> below.over({"requester_pays": True}).model_dump(exclude_unset=True)
-        {'region': 'us-east-1', 'requester_pays': True}
+        {'requester_pays': True, 'region': 'us-east-1'}
         """
         said = storage_options(above).model_dump(exclude_unset=True)
         kept = self.model_dump(exclude_unset=True)
