@@ -6,6 +6,7 @@ found before anything is built.
 """
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def _parsed(path: Path, structure: Structure | None) -> Header:
         )
 
 
+@lru_cache(maxsize=64)
 def _crs_text(wkt: str) -> str:
     """``EPSG:...`` where the CRS surely has a code, else WKT 2."""
     crs = CRS.from_wkt(wkt)
