@@ -272,7 +272,8 @@ def _runs(places: set[tuple[int, int]], across: int) -> int:
 
 def _target(plan: Plan) -> Requests:
     """Objects written and, for the overviews above the first, read back."""
-    put = len(group_documents(plan))
+    # The plan is stored beside the cube while it is built.
+    put = 1 + len(group_documents(plan))
     get = 0
     for level in range(len(plan.levels)):
         put += len(coordinate_arrays(plan, level))
