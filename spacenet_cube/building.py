@@ -20,6 +20,7 @@ from spacenet_cube.core.plan import Plan, Unit
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
 from spacenet_cube.read import reader
+from spacenet_cube.resampling import resample
 from spacenet_cube.storage import Location, locate
 from spacenet_cube.write import level_arrays, write_coordinates
 
@@ -134,7 +135,7 @@ def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
     StoreError
         If the target refuses or fails.
     """
-    pixels = mosaic(plan, unit, reader(plan.product.band_indexes))
+    pixels = mosaic(plan, unit, reader(plan.product.band_indexes), resample)
     store = cube.store()
     level_arrays(plan, 0, store).write(unit.block, pixels)
     if len(plan.levels) > 1:

@@ -88,7 +88,7 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     height = _pixel_edge([-scene.transform.e for scene in scenes])
     west = min(scene.transform.c for scene in scenes)
     north = max(scene.transform.f for scene in scenes)
-    placed = [_snap(scene, west, north, width, height) for scene in scenes]
+    placed = [snap(scene, west, north, width, height) for scene in scenes]
     worst = max(range(len(scenes)), key=lambda i: placed[i][1])
     deviation_px = placed[worst][1]
     if deviation_px > tolerance_px:
@@ -104,7 +104,7 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     return Placement(Grid((rows, cols), transform, scenes[0].crs), found, deviation_px)
 
 
-def _snap(
+def snap(
     scene: Scene, west: float, north: float, width: float, height: float
 ) -> tuple[Block, float]:
     """The block nearest to a scene, and how far its corners are from it in pixels."""

@@ -7,6 +7,7 @@ the build.  A plan holds no credentials and no clock, and pickles small.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -15,8 +16,10 @@ import numpy as np
 
 from spacenet_cube.core.bands import Band
 from spacenet_cube.core.grid import Block, Grid, blocks, levels
-from spacenet_cube.core.lattice import place_on_lattice
-from spacenet_cube.core.recipe import Licence, Product, Recipe
+from spacenet_cube.core.placing import Seat, grown, seat_scenes
+from spacenet_cube.core.polygons import on_grid
+from spacenet_cube.core.recipe import Area, Licence, Product, Recipe
+from spacenet_cube.core.rules import check_order, combines, reach_px
 from spacenet_cube.core.scene import Scene, scene_order
 from spacenet_cube.errors import RecipeError
 
@@ -26,8 +29,13 @@ SHARDS_PER_UNIT = 2
 STRIPE_ROWS = 512
 """Rows handled at once inside a unit, which bounds the memory beside the unit itself."""
 
+WARP_PX = 1 << 20
+"""Source or target pixels that are resampled at once, for the same reason."""
+
 _MANY_SCENES = np.iinfo(np.uint16).max
 _ENCODED_SHARE = 0.6
+_WARP_COPIES = 7
+_COMBINE_COPIES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,10 @@ class Piece:
     """Number of the scene, from 1, as `source_index` holds it."""
 
     window: Block
-    """Pixels of the scene."""
+    """Pixels of the scene, with the margin that its resampling and feathering need."""
 
     target: Block
-    """The same pixels, counted from the unit's corner."""
+    """Where they may land, counted from the unit's corner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +88,14 @@ class Plan:
     grid: Grid
     """The native grid."""
 
+    seats: tuple[Seat, ...]
+    """How each scene lies on the grid, in scene order."""
+
     deviation_px: float
     """Largest distance of a scene's corner from the lattice, pixels, before snapping."""
+
+    area: Area | None
+    """What the build is limited to, if anything."""
 
     units: tuple[Unit, ...]
     """The native level, cut into work."""
@@ -127,6 +141,30 @@ class Plan:
         each = self.pixel_bytes + np.dtype(self.source_index_dtype).itemsize
         return sum(rows * cols * each for rows, cols in (g.shape_yx for g in self.levels))
 
+    def cutlines_of(self, scene: Scene) -> tuple[Any, ...]:
+        """Polygons on the grid, inside each of which pixels of a scene must lie.
+
+        Parameters
+        ----------
+        scene
+            One of the plan's.
+
+        Returns
+        -------
+        tuple of polygons
+            Points (column, row); empty where nothing is cut off.
+        """
+        found = [polygons for wild, polygons in self._cutlines if fnmatchcase(scene.id, wild)]
+        return tuple(found)
+
+    @cached_property
+    def _cutlines(self) -> tuple[tuple[str, Any], ...]:
+        """Cutlines and area on the grid, each with the pattern of the scenes that it cuts."""
+        lines = [(cut.scenes, cut.polygon, cut.crs) for cut in self.product.cutlines]
+        if self.area is not None and self.area.polygon is not None:
+            lines.append(("*", self.area.polygon, self.area.crs))
+        return tuple((wild, on_grid(polygon, crs, self.grid)) for wild, polygon, crs in lines)
+
     def peak_memory_bytes(self, workers: int) -> int:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
@@ -149,7 +187,17 @@ class Plan:
         unit = rows * cols * pixel
         stripe = min(STRIPE_ROWS, rows) * cols * pixel
         shard = unit // SHARDS_PER_UNIT**2
-        return workers * int(unit + unit // 4 + 2 * stripe + shard * (1 + _ENCODED_SHARE))
+        beside = max(2 * stripe, self._computing_bytes)
+        return workers * int(unit + unit // 4 + beside + shard * (1 + _ENCODED_SHARE))
+
+    @property
+    def _computing_bytes(self) -> int:
+        """Memory of one worker to resample a block, and to combine a stripe of scenes."""
+        sample = np.dtype(self.dtype).itemsize
+        warped = any(seat.warp is not None for seat in self.seats)
+        resampling = _WARP_COPIES * WARP_PX * (self.pixel_bytes + sample) if warped else 0
+        combining = _COMBINE_COPIES * WARP_PX * self.pixel_bytes if combines(self.product) else 0
+        return resampling + combining
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, ready for JSON."""
@@ -164,6 +212,8 @@ class Plan:
                 "transform": list(tuple(self.grid.transform)[:6]),
                 "deviation_px": self.deviation_px,
             },
+            "warps": _warps(self.seats),
+            "area": None if self.area is None else self.area.model_dump(mode="json"),
             "levels": [list(level.shape_yx) for level in self.levels],
             "scenes": [scene_facts(scene) for scene in self.scenes],
             "units": [
@@ -182,6 +232,11 @@ class Plan:
         return sha256(canonical.encode()).hexdigest()
 
 
+def _warps(seats: Sequence[Seat]) -> list[Any]:
+    """What of each seat is not said by the grid and the units."""
+    return [None if seat.warp is None else asdict(seat.warp) for seat in seats]
+
+
 def _quad(block: Block) -> list[int]:
     return [block.row, block.col, block.height, block.width]
 
@@ -193,7 +248,13 @@ def scene_facts(scene: Scene) -> dict[str, Any]:
     return facts
 
 
-def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Plan:
+def plan(
+    recipe: Recipe,
+    product: str | Product,
+    scenes: Sequence[Scene],
+    *,
+    reference: Grid | None = None,
+) -> Plan:
     """Settle how a cube will be built.
 
     Parameters
@@ -204,6 +265,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
         Name or alias of one of its products, or the product itself (a changed copy, say).
     scenes
         What `survey` found, in any order.
+    reference
+        The grid that a product's ``like`` names, as `reference_grid` finds it.
 
     Returns
     -------
@@ -213,7 +276,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
     Raises
     ------
     RecipeError
-        If there are no scenes, or they lie on no common lattice.
+        If there are no scenes, they do not suit the grid, the area holds none of them, or
+        the mosaic rule needs a time that a scene's name does not tell.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
     if not scenes:
@@ -222,7 +286,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
             "check the product's sources and exclude"
         )
     ordered = tuple(sorted(scenes, key=scene_order))
-    placement = place_on_lattice(ordered, wanted.grid.tolerance_px)
+    check_order(wanted, ordered)
+    seating = seat_scenes(recipe, wanted, ordered, reference)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
     return Plan(
         aoi=recipe.name,
@@ -230,14 +295,24 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
         product=wanted,
         scenes=ordered,
         dtype=ordered[0].dtype,
-        grid=placement.grid,
-        deviation_px=placement.deviation_px,
-        units=units(placement.grid.shape_yx, edge, placement.blocks),
+        grid=seating.grid,
+        seats=seating.seats,
+        deviation_px=seating.deviation_px,
+        area=recipe.area,
+        units=units(
+            seating.grid.shape_yx,
+            edge,
+            tuple(zip(seating.seats, (scene.shape_yx for scene in ordered), strict=True)),
+            reach_px(wanted),
+        ),
     )
 
 
 def units(
-    shape_yx: tuple[int, int], edge_px: int, scene_blocks: Sequence[Block]
+    shape_yx: tuple[int, int],
+    edge_px: int,
+    seats: Sequence[tuple[Seat, tuple[int, int]]],
+    reach_px: int = 0,
 ) -> tuple[Unit, ...]:
     """Cut a grid into units and say which part of which scene each of them needs.
 
@@ -247,8 +322,10 @@ def units(
         Rows and columns of the grid.
     edge_px
         Edge of a unit, pixels.
-    scene_blocks
-        Pixels of the grid that each scene covers, in scene order.
+    seats
+        How each scene lies on the grid, and its rows and columns; in scene order.
+    reach_px
+        Pixels of the grid around a unit that are needed beside its own.
 
     Returns
     -------
@@ -257,13 +334,16 @@ def units(
     """
     across = -(-shape_yx[1] // edge_px)
     held: dict[int, list[Piece]] = {}
-    for number, block in enumerate(scene_blocks, start=1):
-        for place in _touched(block, edge_px, across):
+    whole = Block(0, 0, *shape_yx)
+    for number, (seat, scene_yx) in enumerate(seats, start=1):
+        block = seat.block.intersection(whole)
+        for place in _touched(block, edge_px, across) if block else ():
             corner = divmod(place, across)
             cell = Block(corner[0] * edge_px, corner[1] * edge_px, edge_px, edge_px)
-            shared = block.intersection(cell)
-            if shared is not None:
-                piece = Piece(number, shared.relative_to(block), shared.relative_to(cell))
+            shared = block.intersection(cell) if block else None
+            window = seat.window(scene_yx, grown(shared, reach_px)) if shared else None
+            if shared is not None and window is not None:
+                piece = Piece(number, window, shared.relative_to(cell))
                 held.setdefault(place, []).append(piece)
     return tuple(
         Unit(place, block, tuple(held.get(place, ())))
