@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
     from spacenet_cube.opening import open_cube
-    from spacenet_cube.quicklook import quicklook
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
     from spacenet_cube.surveying import survey
@@ -49,7 +49,7 @@ _HOMES = {
     "build": "building",
     "open_cube": "opening",
     "cube_info": "info",
-    "quicklook": "quicklook",
+    "quicklook": "drawing",
     "SENSORS": "core.bands",
     "Band": "core.bands",
 }

@@ -28,6 +28,8 @@ OPEN_LEVEL = "open_level"
 type _Pixels = np.ndarray[Any, np.dtype[Any]]
 
 _COLOURS = ("red", "green", "blue")
+_LAZILY: dict[str, Any] = {"dask": "parallelized", "keep_attrs": "override"}
+_ON_GRID = {"grid_mapping": "spatial_ref"}
 _PER_BAND = ("band", "wavelength", "fwhm")
 _SAMPLE_PX = 1024
 
@@ -80,18 +82,21 @@ def levels(attributes: Mapping[str, Any]) -> tuple[Level, ...]:
     >>> levels({"multiscales": {"layout": [entry]}})[0].resolution
     0.5
     """
-    layout = attributes.get("multiscales", {}).get("layout", [])
-    if not layout:
+    found = []
+    for number, entry in enumerate(_told(attributes, "multiscales")["layout"]):
+        (rows, cols), (a, _, _, _, e, *_) = entry["spatial:shape"], entry["spatial:transform"]
+        found.append(Level(number, entry["asset"], (rows, cols), (abs(e), abs(a))))
+    return tuple(found)
+
+
+def _told(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if name not in attributes:
         raise RecipeError(
-            "the dataset has no attribute 'multiscales', so its levels are unknown; "
+            f"the dataset has no attribute '{name}', which every cube has; "
             "take it from open_cube, and keep its attributes"
         )
-    return tuple(_level(number, entry) for number, entry in enumerate(layout))
-
-
-def _level(number: int, entry: Mapping[str, Any]) -> Level:
-    (rows, cols), (a, _, _, _, e, *_) = entry["spatial:shape"], entry["spatial:transform"]
-    return Level(number, entry["asset"], (rows, cols), (abs(e), abs(a)))
+    told: Mapping[str, Any] = attributes[name]
+    return told
 
 
 @xr.register_dataset_accessor("spacenet")  # type: ignore[no-untyped-call]
@@ -133,14 +138,8 @@ class SpacenetAccessor:
         """
         import pandas as pd  # noqa: PLC0415 - only wanted here
 
-        facts = self._cube.attrs.get("spacenet_cube")
-        if facts is None:
-            raise RecipeError(
-                "the dataset has no attribute 'spacenet_cube', so its scenes are unknown; "
-                "take it from open_cube, and keep its attributes"
-            )
-        columns = ["index", "id", "acquired"]
-        scenes = pd.DataFrame(facts["scenes"], columns=None if facts["scenes"] else columns)
+        listed = _told(self._cube.attrs, "spacenet_cube")["scenes"]
+        scenes = pd.DataFrame(listed, columns=None if listed else ["index", "id", "acquired"])
         scenes["acquired"] = pd.to_datetime(scenes["acquired"], utc=True)
         return scenes.set_index("index")
 
@@ -154,7 +153,7 @@ class SpacenetAccessor:
             If the dataset has lost ``source_index``.
         """
         valid = self._variable("source_index") > 0
-        valid.attrs = {"long_name": "pixel comes from a scene", **_grid_mapping(self._cube)}
+        valid.attrs = {"long_name": "pixel comes from a scene", **_ON_GRID}
         return valid.drop_vars(_PER_BAND, errors="ignore").rename("valid")
 
     def ndvi(self, *, nir: str = "nir1", red: str = "red") -> xr.DataArray:
@@ -181,13 +180,6 @@ class SpacenetAccessor:
         ------
         RecipeError
             If the cube lacks a band, or has lost ``source_index``.
-
-        Examples
-        --------
-        >>> import spacenet_cube as sc
-        >>> cube = sc.open_cube("AOI_2_Vegas", "MUL", root="cubes")  # doctest: +SKIP
-        >>> float(cube.spacenet.ndvi().mean())  # doctest: +SKIP
-        0.21
         """
         image, where = self._bands((nir, red))
         ndvi: xr.DataArray = xr.apply_ufunc(
@@ -196,9 +188,8 @@ class SpacenetAccessor:
             self.valid,
             kwargs={"where": where},
             input_core_dims=[["band"], []],
-            dask="parallelized",
             output_dtypes=[np.float32],
-            keep_attrs="override",
+            **_LAZILY,
         )
         ndvi.attrs = {
             "long_name": "normalized difference vegetation index",
@@ -206,7 +197,7 @@ class SpacenetAccessor:
             "valid_min": -1.0,
             "valid_max": 1.0,
             "comment": f"({nir} - {red}) / ({nir} + {red}) of digital numbers",
-            **_grid_mapping(self._cube),
+            **_ON_GRID,
         }
         return ndvi.rename("ndvi")
 
@@ -236,10 +227,14 @@ class SpacenetAccessor:
         names = ("pan",) * 3 if self._names == ("pan",) else _COLOURS
         image, where = self._bands(names)
         if stretch is None:
-            picture = image.isel(band=list(where)).rename(band="rgb")
-            picture = picture.transpose(..., "rgb").assign_coords(rgb=list(_COLOURS))
-            return picture.rename("rgb")
-        limits = self._limits(names, _checked(stretch))
+            picture = image.isel(band=list(where)).rename(band="rgb").rename("rgb")
+            return picture.transpose(..., "rgb").assign_coords(rgb=list(_COLOURS))
+        if not 0 <= stretch[0] < stretch[1] <= 100:  # noqa: PLR2004 - per cent
+            raise RecipeError(
+                f"a stretch from percentile {stretch[0]} to {stretch[1]} leaves no range; "
+                "give a rising pair within 0 to 100, such as (2, 98)"
+            )
+        limits = self._limits(names, stretch)
         drawn: xr.DataArray = xr.apply_ufunc(
             _stretched,
             image,
@@ -248,12 +243,11 @@ class SpacenetAccessor:
             kwargs={"where": where},
             input_core_dims=[["band"], [], ["rgb", "limit"]],
             output_core_dims=[["rgb"]],
-            dask="parallelized",
             output_dtypes=[np.uint8],
-            keep_attrs="override",
+            **_LAZILY,
         )
         kind = "grey" if names[0] == "pan" else "true colour"
-        drawn.attrs = {"long_name": kind, "_FillValue": np.uint8(0), **_grid_mapping(self._cube)}
+        drawn.attrs = {"long_name": kind, "_FillValue": np.uint8(0), **_ON_GRID}
         return drawn.assign_coords(rgb=list(_COLOURS)).rename("rgb")
 
     def plot(
@@ -295,6 +289,10 @@ class SpacenetAccessor:
         return drawn
 
     @property
+    def _opener(self) -> Callable[[int], xr.Dataset] | None:
+        return self._cube.encoding.get(OPEN_LEVEL)
+
+    @property
     def _names(self) -> tuple[str, ...]:
         """Names of the bands, in order; one where a single band was selected."""
         if "band" not in self._cube.coords:
@@ -330,14 +328,13 @@ class SpacenetAccessor:
 
     def _limits(self, names: Sequence[str], stretch: tuple[float, float]) -> xr.DataArray:
         """Percentiles of each named band, shaped (rgb, limit), lazy."""
-        opener: Callable[[int], xr.Dataset] | None = self._cube.encoding.get(OPEN_LEVEL)
+        opener = self._opener
         sample = _thinned(self._cube) if opener is None else opener(-1)
         image, where = sample.spacenet._bands(names)  # noqa: SLF001 - our own class
         valid = sample.spacenet.valid
         dims = valid.dims
         if image.chunks:
-            whole = dict.fromkeys(dims, -1)
-            image, valid = image.chunk(whole), valid.chunk(whole)
+            image, valid = (each.chunk(dict.fromkeys(dims, -1)) for each in (image, valid))
         limits: xr.DataArray = xr.apply_ufunc(
             _percentiles,
             image.drop_vars(list(image.coords)),
@@ -345,16 +342,15 @@ class SpacenetAccessor:
             kwargs={"where": where, "stretch": stretch},
             input_core_dims=[["band", *dims], [*dims]],
             output_core_dims=[["rgb", "limit"]],
-            dask="parallelized",
             output_dtypes=[np.float32],
             dask_gufunc_kwargs={"output_sizes": {"rgb": len(where), "limit": 2}},
-            keep_attrs="override",
+            **_LAZILY,
         )
         return limits
 
     def _screenful(self) -> xr.Dataset:
         """Return about a million pixels: of a whole cube an overview, of a part every n-th."""
-        opener: Callable[[int], xr.Dataset] | None = self._cube.encoding.get(OPEN_LEVEL)
+        opener = self._opener
         shape_yx = (self._cube.sizes["y"], self._cube.sizes["x"])
         if opener is None or shape_yx not in [level.shape_yx for level in self.levels]:
             return _thinned(self._cube)
@@ -377,21 +373,6 @@ def _cover(places: Sequence[int]) -> slice:
     first = min(places)
     step = math.gcd(*(place - first for place in places)) or 1
     return slice(first, max(places) + 1, step)
-
-
-def _checked(stretch: tuple[float, float]) -> tuple[float, float]:
-    low, high = stretch
-    if not 0 <= low < high <= 100:  # noqa: PLR2004 - per cent
-        raise RecipeError(
-            f"a stretch from percentile {low} to {high} leaves no range; "
-            "give a rising pair within 0 to 100, such as (2, 98)"
-        )
-    return low, high
-
-
-def _grid_mapping(cube: xr.Dataset) -> dict[str, str]:
-    """Return what rioxarray finds the CRS by."""
-    return {"grid_mapping": "spatial_ref"} if "spatial_ref" in cube.coords else {}
 
 
 def _normalized_difference(image: _Pixels, valid: _Pixels, *, where: tuple[int, ...]) -> _Pixels:

@@ -181,7 +181,7 @@ def quicklook_command(
     size_px: Annotated[int, typer.Option("--size", help="Longer edge of a map, pixels.")] = 1024,
 ) -> None:
     """Draw a cube as a PNG."""
-    from spacenet_cube.quicklook import quicklook
+    from spacenet_cube.drawing import quicklook
 
     typer.echo(str(quicklook(cube, output, size_px=size_px)))
 

@@ -13,16 +13,70 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from pyproj import CRS
+from pyproj import CRS, Geod
 
 from spacenet_cube.accessor import Level, levels
 from spacenet_cube.errors import StoreError
 from spacenet_cube.opening import cube_url, open_root
-from spacenet_cube.quicklook import ground
 from spacenet_cube.storage import locate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """How large a rectangle is on the ground."""
+
+    geographic: bool
+    """Whether CRS units are degrees."""
+
+    bounds: tuple[float, float, float, float]
+    """West, south, east, north in CRS units."""
+
+    size_m: tuple[float, float]
+    """Width and height in metres, through the middle."""
+
+    @property
+    def aspect(self) -> float:
+        """Length on screen of a CRS unit of y over one of x."""
+        west, south, east, north = self.bounds
+        width_m, height_m = self.size_m
+        return (height_m / (north - south)) / (width_m / (east - west))
+
+
+def ground(crs: CRS, bounds: tuple[float, float, float, float]) -> Ground:
+    """Measure a rectangle on the ground.
+
+    Parameters
+    ----------
+    crs
+        Coordinate reference system of the bounds.
+    bounds
+        West, south, east, north in CRS units.
+
+    Returns
+    -------
+    Ground
+        Degrees are measured along the WGS 84 ellipsoid.
+
+    Examples
+    --------
+    >>> ground(CRS("EPSG:32631"), (0.0, 0.0, 300.0, 100.0)).size_m
+    (300.0, 100.0)
+    """
+    west, south, east, north = bounds
+    if not crs.is_geographic:
+        unit_m = crs.axis_info[0].unit_conversion_factor
+        return Ground(
+            geographic=False,
+            bounds=bounds,
+            size_m=((east - west) * unit_m, (north - south) * unit_m),
+        )
+    geod, lon, lat = Geod(ellps="WGS84"), (west + east) / 2, (south + north) / 2
+    width_m = geod.line_length((west, lon, east), (lat, lat, lat))
+    height_m = geod.line_length((lon, lon, lon), (south, lat, north))
+    return Ground(geographic=True, bounds=bounds, size_m=(width_m, height_m))
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +302,7 @@ def _band_words(band: BandInfo) -> str:
 
 
 def _times(acquired: tuple[str, str]) -> str:
-    first, last = acquired
+    first, last = (time.removesuffix("Z") for time in acquired)
     return f"{first} UTC" if first == last else f"{first} to {last} UTC"
 
 

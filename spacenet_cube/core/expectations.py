@@ -13,6 +13,7 @@ from spacenet_cube.core.recipe import Expect, Product
 from spacenet_cube.core.scene import Scene
 
 _PIXEL_SIZE_RELATIVE = 1e-4
+_SHOWN = 5
 _DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"})
 
 
@@ -36,7 +37,11 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
     See ``tests/test_survey.py``: a scene takes many fields.
     """
     found = _of_one_kind(scenes)
-    found += [fault for scene in scenes for fault in _of_scene(product, scene)]
+    alike: dict[str, list[str]] = {}
+    for scene in scenes:
+        for fault in _of_scene(product, scene):
+            alike.setdefault(fault, []).append(scene.id)
+    found += [f"{_named(ids)}: {fault}" for fault, ids in alike.items()]
     expected = product.expect.scenes
     if expected is not None and len(scenes) != expected:
         found.append(
@@ -68,24 +73,29 @@ def _dtype(scene: Scene) -> str:
     return scene.dtype
 
 
+def _named(ids: Sequence[str]) -> str:
+    """Scenes by name: all of a few, the first of many."""
+    shown = ", ".join(ids[:_SHOWN])
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return f"scene{'s' if len(ids) > 1 else ''} {shown}{more}"
+
+
 def _of_scene(product: Product, scene: Scene) -> list[str]:
-    """Faults of one scene."""
+    """Faults of one scene, without its name."""
     found = _unexpected(product.expect, scene)
     most = max(product.band_indexes)
     if scene.count < most:
         found.append(
-            f"scene {scene.id} has {scene.count} bands, but the recipe's bands reach to number "
-            f'{most}; correct bands, or add "{scene.id}" to exclude'
+            f"{scene.count} bands, but the recipe's bands reach to number {most}; "
+            "correct bands, or exclude the file"
         )
     if scene.dtype not in _DTYPES:
         found.append(
-            f"scene {scene.id} holds {scene.dtype} samples, which a cube cannot; convert it, or "
-            f'add "{scene.id}" to exclude'
+            f"{scene.dtype} samples, which a cube cannot hold; convert or exclude the file"
         )
     elif not _fits(product.nodata, scene.dtype):
         found.append(
-            f"nodata {product.nodata:g} does not fit the {scene.dtype} samples of {scene.id}; "
-            "correct nodata"
+            f"nodata {product.nodata:g} does not fit the {scene.dtype} samples; correct nodata"
         )
     return found
 
@@ -112,8 +122,8 @@ def _unexpected(expect: Expect, scene: Scene) -> list[str]:
         )
         facts.append(("pixel_size", size, expect.pixel_size, close))
     return [
-        f"scene {scene.id} has {name} {found} where the recipe expects {wanted}; correct "
-        f'expect.{name}, or add "{scene.id}" to exclude'
+        f"{name} is {found} where the recipe expects {wanted}; correct expect.{name}, or "
+        "exclude the file"
         for name, found, wanted, met in facts
         if wanted is not None and not met
     ]

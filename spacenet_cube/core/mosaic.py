@@ -98,7 +98,7 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
     """
     shape_yx = (unit.block.height, unit.block.width)
     pixels = Pixels(
-        np.full((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
+        _blank((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
         np.zeros(shape_yx, plan.source_index_dtype),
     )
     sources = {piece.scene: _source(plan, piece, resample) for piece in unit.pieces}
@@ -111,6 +111,11 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
             part = _view(pixels, block)
             keep_valid(part.image, part.source_index, plan.product.nodata)
     return pixels
+
+
+def _blank(shape: tuple[int, ...], nodata: float, dtype: str) -> Samples:
+    """Nothing but nodata.  Memory for zeros costs nothing until it is touched."""
+    return np.zeros(shape, dtype) if nodata == 0 else np.full(shape, nodata, dtype)
 
 
 def _view(pixels: Pixels, block: Block) -> Pixels:

@@ -89,7 +89,9 @@ def swath(delivery: Delivery, window: Window) -> Mask:
     up, rows, cols = height - 1 - window.rows, window.rows, window.cols
     if delivery.code:
         west, east = width * 3 // 100, width * 8 // 1000
-        return (cols >= rows * west // height) & (cols < width - up * east // height)
+        # The last pixels of MUL reach over the edge, and are seen whole.
+        right = -(-width // 4) * 4
+        return (cols >= rows * west // height) & (cols < right - up * east // height)
     edge = width // 8
     west, south = edge // 2, edge * 2 // 5
     return (cols >= up * west // height) & (up >= (width - 1 - cols) * south // width)

@@ -66,6 +66,8 @@ def lay_streets(place: Place, extent_yx: tuple[int, int], window: Window) -> Str
 
 def build_town(canvas: Canvas, place: Place, streets: Streets, town: Mask) -> None:
     """Paint yards, houses, halls, parks and streets where there is town."""
+    if not town.any():
+        return
     kind = streets.block >> np.uint32(28)
     park = town & (kind < place.parks)
     hall = town & ~park & (kind < place.parks + place.halls)

@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from pyproj import CRS, Geod
+from pyproj import CRS
 
 from spacenet_cube.accessor import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
+from spacenet_cube.info import Ground, ground
 from spacenet_cube.opening import choose_level, cube_url, open_cube
 
 if TYPE_CHECKING:
@@ -32,62 +34,6 @@ _SCENES = ("#88ccee", "#ddcc77", "#44aa99", "#cc6677", "#aa99cc", "#999933", "#e
 _LONG_IN = 7.2
 _SIDE_IN = 1.9
 _NDVI_RANGE = (-0.2, 0.8)
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """How large a rectangle is on the ground."""
-
-    geographic: bool
-    """Whether CRS units are degrees."""
-
-    bounds: tuple[float, float, float, float]
-    """West, south, east, north in CRS units."""
-
-    size_m: tuple[float, float]
-    """Width and height in metres, through the middle."""
-
-    @property
-    def aspect(self) -> float:
-        """Length on screen of a CRS unit of y over one of x."""
-        west, south, east, north = self.bounds
-        width_m, height_m = self.size_m
-        return (height_m / (north - south)) / (width_m / (east - west))
-
-
-def ground(crs: CRS, bounds: tuple[float, float, float, float]) -> Ground:
-    """Measure a rectangle on the ground.
-
-    Parameters
-    ----------
-    crs
-        Coordinate reference system of the bounds.
-    bounds
-        West, south, east, north in CRS units.
-
-    Returns
-    -------
-    Ground
-        Degrees are measured along the WGS 84 ellipsoid.
-
-    Examples
-    --------
-    >>> measured = ground(CRS("EPSG:4326"), (2.0, 48.0, 3.0, 49.0))
-    >>> [round(edge / 1000) for edge in measured.size_m]
-    [74, 111]
-    """
-    west, south, east, north = bounds
-    if not crs.is_geographic:
-        unit_m = crs.axis_info[0].unit_conversion_factor
-        return Ground(
-            geographic=False,
-            bounds=bounds,
-            size_m=((east - west) * unit_m, (north - south) * unit_m),
-        )
-    geod, lon, lat = Geod(ellps="WGS84"), (west + east) / 2, (south + north) / 2
-    width_m = geod.line_length((west, lon, east), (lat, lat, lat))
-    height_m = geod.line_length((lon, lon, lon), (south, lat, north))
-    return Ground(geographic=True, bounds=bounds, size_m=(width_m, height_m))
 
 
 def quicklook(
@@ -180,7 +126,7 @@ class _Page:
 
 def _page(extent: Ground, count: int) -> _Page:
     """Set tall maps side by side and wide ones above one another."""
-    left, gap_x, gap_y, top, bottom = 0.95, 0.7, 0.75, 1.25, 0.9 + 0.2 * (count > 1)
+    left, gap_x, gap_y, top, bottom = 0.95, 0.7, 0.75, 1.25, 0.95 + 0.25 * (count > 1)
     width_m, height_m = extent.size_m
     scale = _LONG_IN / max(width_m, height_m)
     wide, high = max(width_m * scale, 0.8), max(height_m * scale, 0.8)
@@ -254,14 +200,9 @@ def _show(
     **options: Any,  # noqa: ANN401 - as imshow takes them
 ) -> "AxesImage":
     west, south, east, north = extent.bounds
-    image = axes.imshow(
-        pixels,
-        extent=(west, east, south, north),
-        aspect=extent.aspect,
-        interpolation="antialiased",
-        interpolation_stage="rgba",
-        **options,
-    )
+    options |= {"interpolation": "antialiased", "interpolation_stage": "rgba"}
+    where = (west, east, south, north)
+    image = axes.imshow(pixels, extent=where, aspect=extent.aspect, **options)
     for spine in axes.spines.values():
         spine.set(color="#c9ced8", linewidth=0.7)
     return image
@@ -328,18 +269,10 @@ def _scale_bar(axes: "Axes", extent: Ground) -> None:
     halo = [withStroke(linewidth=3.6, foreground=_INK)]
     axes.plot([x, end], [y, y], color="white", lw=2.4, solid_capstyle="butt", path_effects=halo)
     words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"  # noqa: PLR2004
-    axes.annotate(
-        words,
-        ((x + end) / 2, y),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color="white",
-        fontweight="bold",
-        path_effects=[withStroke(linewidth=2.2, foreground=_INK)],
-    )
+    style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "color": "white", "ha": "center"}
+    halo = [withStroke(linewidth=2.2, foreground=_INK)]
+    style |= {"xytext": (0, 4), "textcoords": "offset points", "path_effects": halo}
+    axes.annotate(words, ((x + end) / 2, y), va="bottom", **style)
     axes.set(xlim=(west, east), ylim=(south, north))
 
 
@@ -371,20 +304,19 @@ def _facts(view: xr.Dataset, extent: Ground) -> list[tuple[str, str]]:
     native = levels(view.attrs)[0]
     rows, cols = native.shape_yx
     width_m, height_m = extent.size_m
+    unit, unit_m = ("km", 1000) if max(extent.size_m) >= 1000 else ("m", 1)  # noqa: PLR2004
+    by = "\N{MULTIPLICATION SIGN}"
     return [
+        ("Size on the ground", f"{width_m / unit_m:.3g} {by} {height_m / unit_m:.3g} {unit}"),
         (
-            "Size on the ground",
-            f"{width_m / 1000:.3g} \N{MULTIPLICATION SIGN} {height_m / 1000:.3g} km",
+            f"Pixels (columns {by} rows)",
+            f"{cols:,} {by} {rows:,}",
         ),
         (
-            "Pixels (columns \N{MULTIPLICATION SIGN} rows)",
-            f"{cols:,} \N{MULTIPLICATION SIGN} {rows:,}",
+            f"Pixel (across {by} down)",
+            f"{width_m / cols:.2f} {by} {height_m / rows:.2f} m",
         ),
-        (
-            "Pixel (across \N{MULTIPLICATION SIGN} down)",
-            f"{width_m / cols:.2f} \N{MULTIPLICATION SIGN} {height_m / rows:.2f} m",
-        ),
-        ("Bands", f"{view.sizes['band']} \N{MULTIPLICATION SIGN} {view['image'].dtype}"),
+        ("Bands", f"{view.sizes['band']} {by} {view['image'].dtype}"),
         ("Reference system", CRS(view.rio.crs).to_string()[:24]),
         ("Levels", f"{len(levels(view.attrs))}"),
     ]
@@ -402,6 +334,7 @@ def _write_words(figure: "Figure", page: _Page, attributes: Mapping[str, Any]) -
     words, licence = attributes.get("attribution", ""), attributes.get("license", "")
     if licence.replace("-", " ") not in words.replace("-", " "):
         words = f"{words}  ·  {licence}".strip(" ·")
+    words = fill(words, int((across - left) * 19))
     figure.text(left / across, 0.14 / up, words, fontsize=6.5, color=_FAINT, va="bottom")
 
 

@@ -1,0 +1,65 @@
+# `make` lists what there is.  Needs Python >= 3.12, make and git; everything else goes into .venv.
+
+PYTHON ?=
+JOBS   ?= 2
+ARGS   ?=
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+CUBE   := $(VENV)/bin/spacenet-cube
+PINNED := $(VENV)/.pinned
+READY  := $(VENV)/.ready
+DEMO   := demo
+# Resolves for every platform and Python at once, which pip cannot.  Used by `make pin` alone.
+UV     := uv==0.13.9
+
+# The environment is .venv and nothing else, whatever is active in the shell that runs make.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help demo test check bench pin clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@echo "usage: make TARGET [PYTHON=path] [JOBS=n] [ARGS='...']"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## build a cube from the sample corpus, open it, leave a picture in demo/
+	$(CUBE) sample $(DEMO)/corpus --aoi AOI_2_Vegas --product RGB-PanSharpen --product MUL
+	$(CUBE) build AOI_2_Vegas --product RGB-PanSharpen --product MUL \
+		--source $(DEMO)/corpus --to $(DEMO)/cubes --replace
+	$(PY) -c 'import xarray as xr; print(xr.open_zarr("$(DEMO)/cubes/AOI_2_Vegas/MUL.zarr"))'
+	$(CUBE) quicklook $(DEMO)/cubes/AOI_2_Vegas/MUL.zarr -o $(DEMO)/AOI_2_Vegas.png
+	@echo
+	@echo "Look at $(DEMO)/AOI_2_Vegas.png"
+
+test: $(READY)  ## the whole suite with doctests; a warning is a failure; ARGS='-k word' narrows it
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+check: $(READY)  ## formatter, linter, types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+bench: $(READY)  ## one product built by us, by its peers and by the floor, in turn
+	$(PY) -m tests.bench $(ARGS)
+
+pin: $(READY)  ## write constraints.txt anew, with the newest versions that pyproject.toml allows
+	$(PY) -m pip install --quiet '$(UV)'
+	sh .ci/pin $(PY)
+
+clean:  ## remove the environment, the demo and what tools left behind
+	rm -rf $(VENV) $(DEMO) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PINNED): constraints.txt
+	@python=$$(sh .ci/find-python '$(PYTHON)') || exit 1; \
+	echo "making $(VENV) with $$python (a minute or two)"; \
+	"$$python" -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@touch $@
+
+$(READY): $(PINNED) pyproject.toml spacenet_cube/version.py
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
