@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spacenet_cube.core.scene import Scene
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
+    from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
@@ -43,6 +44,7 @@ _HOMES = {
     "Recipe": "core.recipe",
     "write_sample": "sample",
     "survey": "surveying",
+    "reference_grid": "likeness",
     "Scene": "core.scene",
     "plan": "core.plan",
     "Plan": "core.plan",
@@ -61,6 +63,7 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Recipe",
     "write_sample",
     "survey",
+    "reference_grid",
     "Scene",
     "plan",
     "Plan",

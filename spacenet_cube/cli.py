@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from spacenet_cube.core.plan import Plan
+    from spacenet_cube.core.recipe import Area, Product
+    from spacenet_cube.core.scene import Scene
 
 app = typer.Typer(
     name="spacenet-cube",
@@ -46,6 +48,13 @@ WorkersOption = Annotated[
 ]
 ProfileOption = Annotated[
     str | None, typer.Option(help="Encoding: cloud or gdal312; default: the recipe's.")
+]
+BboxOption = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option("--bbox", help="Limit to west south east north, degrees."),
+]
+AreaOption = Annotated[
+    Path | None, typer.Option("--area", help="Limit to the polygons of a GeoJSON file.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
 
@@ -110,12 +119,15 @@ def plan_command(
     workers: WorkersOption = None,
     profile: ProfileOption = None,
     scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Survey the sources and show what a build would do, without doing it."""
     from spacenet_cube.core.plan import summary
+    from spacenet_cube.recipes import area_of
 
-    with _plans(recipe, product, source, profile, scratch) as (planned, _):
+    with _plans(recipe, product, source, profile, scratch, area_of(bbox, area)) as (planned, _):
         count = workers or os.cpu_count() or 1
         figures = [{**summary(one, count), "to": f"{to}/{one.cube_path}"} for one in planned]
     if as_json:
@@ -138,14 +150,17 @@ def build_command(
     profile: ProfileOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a published cube.")] = False,
     scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them."""
     from spacenet_cube.building import build, check_target
+    from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import Bars
 
     built: list[dict[str, Any]] = []
-    with _plans(recipe, product, source, profile, scratch) as (planned, shown):
+    with _plans(recipe, product, source, profile, scratch, area_of(bbox, area)) as (planned, shown):
         for one in planned:
             check_target(one, to, replace=replace)
         for one in planned:
@@ -201,25 +216,32 @@ def _plans(
     source: str | None,
     profile: str | None,
     scratch: Path | None,
+    area: "Area | None",
 ) -> Iterator[tuple[list["Plan"], "Progress"]]:
     """Plans of the products asked for; what was unpacked for them is gone afterwards."""
     from spacenet_cube.core.plan import plan
+    from spacenet_cube.likeness import reference_grid
     from spacenet_cube.recipes import load_recipe
     from spacenet_cube.scratch import scratch_folder
     from spacenet_cube.surveying import survey
     from spacenet_cube.terminal import Bars, bars
 
     recipe = load_recipe(name)
+    recipe = recipe if area is None else recipe.with_area(area)
     wanted = [recipe.product(p) for p in products or ()] or list(recipe.products)
     if profile is not None:
         wanted = [product.with_profile(profile) for product in wanted]
     with bars() as shown, scratch_folder(scratch) as folder:
-        planned = []
-        for product in dict.fromkeys(wanted):
+
+        def scenes_of(product: "Product") -> Sequence["Scene"]:
             tell = Bars(shown, product.name).tell
             where = folder / product.name
-            scenes = survey(recipe, product, source=source, scratch=where, progress=tell)
-            planned.append(plan(recipe, product, scenes))
+            return survey(recipe, product, source=source, scratch=where, progress=tell)
+
+        planned = []
+        for product in dict.fromkeys(wanted):
+            reference = reference_grid(recipe, product, scenes_of)
+            planned.append(plan(recipe, product, scenes_of(product), reference=reference))
         yield planned, shown
 
 

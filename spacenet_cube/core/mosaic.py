@@ -8,6 +8,7 @@ Work goes by stripes, so memory beside the unit is bounded.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -328,7 +329,7 @@ def _columns(stripe: Block, pieces: Sequence[Piece]) -> Iterator[Block]:
     for piece in pieces:
         ends |= {piece.target.col, piece.target.col + piece.target.width}
     inner = sorted(end for end in ends if stripe.col <= end <= stripe.col + stripe.width)
-    for left, right in zip(inner, inner[1:], strict=False):
+    for left, right in pairwise(inner):
         block = Block(stripe.row, left, stripe.height, right - left)
         if any(piece.target.intersection(block) for piece in pieces):
             yield block

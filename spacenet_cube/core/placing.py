@@ -280,8 +280,8 @@ def common_step_px(recipe: Recipe, product: Product, grid: Grid) -> tuple[int, i
             for other in recipe.products
             if isinstance(other.grid, LikeGrid) and other.grid.like == product.grid.like
         ]
-        step = _steps([(n, n) for n in [*factors, 1]], (product.grid.factor,) * 2)
-        return step
+        factor = product.grid.factor
+        return _steps([(n, n) for n in [*factors, 1]], (factor, factor))
     own = grid.resolution_xy
     followers = [
         (own[0] * other.grid.factor, own[1] * other.grid.factor)

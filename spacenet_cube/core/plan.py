@@ -5,10 +5,10 @@ the build.  A plan holds no credentials and no clock, and pickles small.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
@@ -302,17 +302,28 @@ def plan(
         units=units(
             seating.grid.shape_yx,
             edge,
-            tuple(zip(seating.seats, (scene.shape_yx for scene in ordered), strict=True)),
-            reach_px(wanted),
+            [seat.block for seat in seating.seats],
+            partial(_window, seating.seats, ordered, reach_px(wanted)),
         ),
     )
+
+
+def _window(
+    seats: Sequence[Seat], scenes: Sequence[Scene], margin_px: int, number: int, block: Block
+) -> Block | None:
+    """Pixels of a scene that a block of the grid needs; None where it needs none."""
+    return seats[number - 1].window(scenes[number - 1].shape_yx, grown(block, margin_px))
+
+
+WindowOf = Callable[[int, Block], Block | None]
+"""Pixels of the scene of a number that a block of the grid needs; None where it needs none."""
 
 
 def units(
     shape_yx: tuple[int, int],
     edge_px: int,
-    seats: Sequence[tuple[Seat, tuple[int, int]]],
-    reach_px: int = 0,
+    scene_blocks: Sequence[Block],
+    window_of: WindowOf | None = None,
 ) -> tuple[Unit, ...]:
     """Cut a grid into units and say which part of which scene each of them needs.
 
@@ -322,10 +333,10 @@ def units(
         Rows and columns of the grid.
     edge_px
         Edge of a unit, pixels.
-    seats
-        How each scene lies on the grid, and its rows and columns; in scene order.
-    reach_px
-        Pixels of the grid around a unit that are needed beside its own.
+    scene_blocks
+        Pixels of the grid that each scene may fill, in scene order.
+    window_of
+        Says what is read for them; by default scenes lie on the grid pixel by pixel.
 
     Returns
     -------
@@ -335,14 +346,16 @@ def units(
     across = -(-shape_yx[1] // edge_px)
     held: dict[int, list[Piece]] = {}
     whole = Block(0, 0, *shape_yx)
-    for number, (seat, scene_yx) in enumerate(seats, start=1):
-        block = seat.block.intersection(whole)
+    for number, full in enumerate(scene_blocks, start=1):
+        block = full.intersection(whole)
         for place in _touched(block, edge_px, across) if block else ():
             corner = divmod(place, across)
             cell = Block(corner[0] * edge_px, corner[1] * edge_px, edge_px, edge_px)
             shared = block.intersection(cell) if block else None
-            window = seat.window(scene_yx, grown(shared, reach_px)) if shared else None
-            if shared is not None and window is not None:
+            if shared is None:
+                continue
+            window = window_of(number, shared) if window_of else shared.relative_to(full)
+            if window is not None:
                 piece = Piece(number, window, shared.relative_to(cell))
                 held.setdefault(place, []).append(piece)
     return tuple(

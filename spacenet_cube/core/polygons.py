@@ -24,7 +24,7 @@ MOST_POINTS = 200_000
 _STEP_PX = 64
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _POINT = re.compile(rf"\s*({_NUMBER})\s+({_NUMBER})(?:\s+{_NUMBER})*\s*$")
-_WKT = re.compile(r"\s*(MULTIPOLYGON|POLYGON)\s*(?:Z|M|ZM)?\s*\((.*)\)\s*$", re.I | re.S)
+_WKT = re.compile(r"(?is)\s*(MULTIPOLYGON|POLYGON)\s*(?:ZM|Z|M)?\s*\((.*)\)\s*$")
 _NESTED = {"Polygon": 1, "MultiPolygon": 2}
 
 

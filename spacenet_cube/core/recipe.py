@@ -21,7 +21,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 

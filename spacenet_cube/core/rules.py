@@ -162,7 +162,7 @@ def _wide(plane: NDArray[Any]) -> NDArray[Any]:
     return plane.astype(np.float64 if plane.dtype.kind == "f" else np.int64)
 
 
-def _vote(  # noqa: PLR0913, PLR0917 - the five things a band of a stack is
+def _vote(
     rule: str,
     votes: NDArray[np.int64],
     layers: Sequence[Layer],
@@ -172,8 +172,8 @@ def _vote(  # noqa: PLR0913, PLR0917 - the five things a band of a stack is
 ) -> None:
     """Add what each layer gave to one band."""
     if rule in {"mean", "feather"}:
-        for own, layer, here in zip(votes, layers, present, strict=True):
-            own += here if layer.weight is None else np.where(here, layer.weight, 0)
+        for k, (layer, here) in enumerate(zip(layers, present, strict=True)):
+            votes[k] += here if layer.weight is None else np.where(here, layer.weight, 0)
         return
     least: NDArray[Any] | None = None
     nearest = np.full(result.shape, -1)
@@ -182,8 +182,8 @@ def _vote(  # noqa: PLR0913, PLR0917 - the five things a band of a stack is
         better = here if least is None else off < least
         nearest[better] = k
         least = off if least is None else np.minimum(least, off)
-    for k, own in enumerate(votes):
-        own += nearest == k
+    for k in range(len(layers)):
+        votes[k] += nearest == k
 
 
 _Planes = Sequence[NDArray[Any]]
