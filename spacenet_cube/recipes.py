@@ -140,7 +140,7 @@ def parse_recipe(text: str, name: str = "recipe", *, folder: Path | None = None)
         raise RecipeError("\n".join(_faults(name, lines, error))) from error
 
 
-def _read_polygons(data: Any, folder: Path | None) -> None:
+def _read_polygons(data: object, folder: Path | None) -> None:
     """Put the content of polygon files in the place of their names."""
     if not isinstance(data, dict):
         return
@@ -157,7 +157,7 @@ def _read_polygons(data: Any, folder: Path | None) -> None:
             holder["polygon"] = _polygon_file(named, folder)
 
 
-def _polygon_file(named: str, folder: Path | None) -> Any:
+def _polygon_file(named: str, folder: Path | None) -> object:
     """A polygon file beside the recipe: a recipe from anyone reaches no other."""
     if folder is None or Path(named).name != named:
         raise RecipeError(
@@ -167,7 +167,7 @@ def _polygon_file(named: str, folder: Path | None) -> Any:
     return read_geojson(folder / named)
 
 
-def read_geojson(path: Path) -> Any:
+def read_geojson(path: Path) -> object:
     """Read a GeoJSON file.
 
     Parameters
