@@ -6,6 +6,8 @@ has no gaps.  Here the transformer is exact and counts pixels in whole numbers f
 anchor, the scale is the scene's, and the path is chosen so that both give the same bits.
 """
 
+import logging
+
 import numpy as np
 from affine import Affine
 from rasterio.enums import Resampling as Method
@@ -23,6 +25,17 @@ _WHOLE_WINDOW = 1 << 20
 
 # GDAL's path for cubic without gaps computes in single precision: up to 3 of 65535 off.
 _ALWAYS_WITH_GAPS = frozenset({"cubic"})
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a warning is more than that the warper leaves an option to its transformer.
+
+    rasterio hands every option to both, and GDAL warns of it for every block.
+    """
+    return "support option COORDINATE_OPERATION" not in record.getMessage()
+
+
+logging.getLogger("rasterio._env").addFilter(_is_news)
 
 
 def resample(wanted: Resampling) -> Samples:
