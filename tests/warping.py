@@ -14,6 +14,7 @@ from spacenet_cube.core.placing import grown
 from spacenet_cube.core.plan import Plan, units
 from spacenet_cube.core.rules import reach_px
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.warp import Warp
 from spacenet_cube.resampling import resample
 from tests.scenes import in_memory, scene
 
@@ -62,6 +63,13 @@ def made_of(
         image[:, *unit.block.yx] = pixels.image
         index[unit.block.yx] = pixels.source_index
     return image, index
+
+
+def only_warp(plan: Plan) -> Warp:
+    """The warp of a plan's first scene."""
+    warp = plan.seats[0].warp
+    assert warp is not None
+    return warp
 
 
 def recut(plan: Plan, edge: int) -> Sequence[Any]:
