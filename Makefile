@@ -26,11 +26,11 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## build a cube from the sample corpus, open it, leave a picture in demo/
-	$(CUBE) sample $(DEMO)/corpus --aoi AOI_2_Vegas --product RGB-PanSharpen --product MUL
-	$(CUBE) build AOI_2_Vegas --product RGB-PanSharpen --product MUL \
-		--source $(DEMO)/corpus --to $(DEMO)/cubes --replace
-	$(PY) -c 'import xarray as xr; print(xr.open_zarr("$(DEMO)/cubes/AOI_2_Vegas/MUL.zarr"))'
-	$(CUBE) quicklook $(DEMO)/cubes/AOI_2_Vegas/MUL.zarr -o $(DEMO)/AOI_2_Vegas.png
+	$(CUBE) sample $(DEMO)/corpus --aoi AOI_2_Vegas --product MUL-PanSharpen --tile-size 512
+	$(CUBE) plan AOI_2_Vegas --product MUL-PanSharpen --source $(DEMO)/corpus --to $(DEMO)/cubes
+	$(CUBE) build AOI_2_Vegas --product MUL-PanSharpen --source $(DEMO)/corpus --to $(DEMO)/cubes --replace
+	$(PY) -c 'import xarray as xr; print(xr.open_zarr("$(DEMO)/cubes/AOI_2_Vegas/MUL-PanSharpen.zarr"))'
+	$(CUBE) quicklook $(DEMO)/cubes/AOI_2_Vegas/MUL-PanSharpen.zarr -o $(DEMO)/AOI_2_Vegas.png
 	@echo
 	@echo "Look at $(DEMO)/AOI_2_Vegas.png"
 

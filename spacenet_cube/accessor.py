@@ -6,8 +6,7 @@ A method works alike on the native level, on an overview, and on a part of eithe
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ import numpy as np
 import rioxarray  # noqa: F401 - registers cube.rio
 import xarray as xr
 
+from spacenet_cube.core.levels import Level, levels, told
+from spacenet_cube.core.rendering import normalized_difference, percentiles, stretched
 from spacenet_cube.errors import MissingExtraError, RecipeError
 
 if TYPE_CHECKING:
@@ -25,78 +26,11 @@ if TYPE_CHECKING:
 OPEN_LEVEL = "open_level"
 """Where ``Dataset.encoding`` keeps the function that opens another level of the cube."""
 
-type _Pixels = np.ndarray[Any, np.dtype[Any]]
-
 _COLOURS = ("red", "green", "blue")
 _LAZILY: dict[str, Any] = {"dask": "parallelized", "keep_attrs": "override"}
 _ON_GRID = {"grid_mapping": "spatial_ref"}
 _PER_BAND = ("band", "wavelength", "fwhm")
 _SAMPLE_PX = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One resolution of a cube."""
-
-    number: int
-    """0 is native; level n has pixels 2**n as large."""
-
-    name: str
-    """Name of the group that holds it: ``.`` for the native level, else ``ovr_2x`` ..."""
-
-    shape_yx: tuple[int, int]
-    """Rows and columns."""
-
-    resolution_yx: tuple[float, float]
-    """Height and width of a pixel in CRS units (degrees for EPSG:4326, metres for UTM)."""
-
-    @property
-    def resolution(self) -> float:
-        """The longer edge of a pixel in CRS units."""
-        return max(self.resolution_yx)
-
-
-def levels(attributes: Mapping[str, Any]) -> tuple[Level, ...]:
-    """Read the levels of a cube from the attributes of its root, finest first.
-
-    Parameters
-    ----------
-    attributes
-        Attributes that hold ``multiscales``, with each level's ``spatial:shape`` and
-        ``spatial:transform`` (rasterio's order).
-
-    Returns
-    -------
-    tuple of Level
-        Level n at index n.
-
-    Raises
-    ------
-    RecipeError
-        If the attributes tell of no levels.
-
-    Examples
-    --------
-    >>> entry = {"asset": ".", "spatial:shape": [5, 7]}
-    >>> entry["spatial:transform"] = [0.5, 0.0, 0.0, 0.0, -0.5, 9.0]
-    >>> levels({"multiscales": {"layout": [entry]}})[0].resolution
-    0.5
-    """
-    found = []
-    for number, entry in enumerate(_told(attributes, "multiscales")["layout"]):
-        (rows, cols), (a, _, _, _, e, *_) = entry["spatial:shape"], entry["spatial:transform"]
-        found.append(Level(number, entry["asset"], (rows, cols), (abs(e), abs(a))))
-    return tuple(found)
-
-
-def _told(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if name not in attributes:
-        raise RecipeError(
-            f"the dataset has no attribute '{name}', which every cube has; "
-            "take it from open_cube, and keep its attributes"
-        )
-    told: Mapping[str, Any] = attributes[name]
-    return told
 
 
 @xr.register_dataset_accessor("spacenet")  # type: ignore[no-untyped-call]
@@ -138,7 +72,7 @@ class SpacenetAccessor:
         """
         import pandas as pd  # noqa: PLC0415 - only wanted here
 
-        listed = _told(self._cube.attrs, "spacenet_cube")["scenes"]
+        listed = told(self._cube.attrs, "spacenet_cube")["scenes"]
         scenes = pd.DataFrame(listed, columns=None if listed else ["index", "id", "acquired"])
         scenes["acquired"] = pd.to_datetime(scenes["acquired"], utc=True)
         return scenes.set_index("index")
@@ -183,7 +117,7 @@ class SpacenetAccessor:
         """
         image, where = self._bands((nir, red))
         ndvi: xr.DataArray = xr.apply_ufunc(
-            _normalized_difference,
+            normalized_difference,
             image,
             self.valid,
             kwargs={"where": where},
@@ -207,9 +141,11 @@ class SpacenetAccessor:
         Parameters
         ----------
         stretch
-            Percentiles of each band's valid digital numbers that become dark and bright.
-            They come from the cube's coarsest overview, so parts of a cube look alike; of
-            a dataset that no longer knows its cube they come from a sample of itself.
+            Percentiles of valid digital numbers that become dark and bright.  Dark is set
+            band by band, because haze adds most to blue; bright is one gain for all, so
+            that colours keep their proportions; values are gamma coded for screens.  The
+            percentiles come from the cube's coarsest overview, so parts of a cube look
+            alike; of a dataset that no longer knows its cube, from a sample of itself.
             None leaves digital numbers as they are.
 
         Returns
@@ -236,7 +172,7 @@ class SpacenetAccessor:
             )
         limits = self._limits(names, stretch)
         drawn: xr.DataArray = xr.apply_ufunc(
-            _stretched,
+            stretched,
             image,
             self.valid,
             limits if image.chunks else limits.compute(),
@@ -336,7 +272,7 @@ class SpacenetAccessor:
         if image.chunks:
             image, valid = (each.chunk(dict.fromkeys(dims, -1)) for each in (image, valid))
         limits: xr.DataArray = xr.apply_ufunc(
-            _percentiles,
+            percentiles,
             image.drop_vars(list(image.coords)),
             valid.drop_vars(list(valid.coords)),
             kwargs={"where": where, "stretch": stretch},
@@ -373,35 +309,3 @@ def _cover(places: Sequence[int]) -> slice:
     first = min(places)
     step = math.gcd(*(place - first for place in places)) or 1
     return slice(first, max(places) + 1, step)
-
-
-def _normalized_difference(image: _Pixels, valid: _Pixels, *, where: tuple[int, ...]) -> _Pixels:
-    """Return (first - second) / (first + second) of bands on the last axis."""
-    first, second = (image[..., place].astype(np.float32) for place in where)
-    total = first + second
-    out = np.full(total.shape, np.nan, np.float32)
-    np.divide(first - second, total, out=out, where=valid & (total != 0))
-    return out
-
-
-def _percentiles(
-    image: _Pixels, valid: _Pixels, *, where: tuple[int, ...], stretch: tuple[float, float]
-) -> _Pixels:
-    """Return each band's percentiles of valid pixels, shaped (bands, 2)."""
-    samples = (image[place][valid].astype(np.float32) for place in where)
-    finite = [sample[np.isfinite(sample)] for sample in samples]
-    limits = [np.percentile(sample, stretch) if sample.size else (0, 1) for sample in finite]
-    return np.asarray(limits, np.float32)
-
-
-def _stretched(
-    image: _Pixels, valid: _Pixels, limits: _Pixels, *, where: tuple[int, ...]
-) -> _Pixels:
-    """Map each band's limits to 1 and 255 and nodata to 0, bands on the last axis."""
-    out = np.zeros((*image.shape[:-1], len(where)), np.uint8)
-    for channel, place in enumerate(where):
-        low, high = limits[channel]
-        grey = (image[..., place].astype(np.float32) - low) / max(high - low, np.float32(1e-6))
-        scaled = 1 + np.rint(254 * np.clip(np.nan_to_num(grey), 0, 1))
-        out[..., channel] = np.where(valid, scaled, 0)
-    return out

@@ -72,7 +72,7 @@ def build(
         If the target refuses or fails; the cube stays unpublished.
     """
     cube = locate(to, target_options) / plan.cube_path
-    make_way(cube, replace=replace)
+    make_way(plan, cube, replace=replace)
     count = workers or os.cpu_count() or 1
     with _pool(executor, count) as pool:
         in_flight = count * _IN_FLIGHT_PER_WORKER

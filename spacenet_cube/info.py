@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from pyproj import CRS, Geod
 
-from spacenet_cube.accessor import Level, levels
+from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import StoreError
 from spacenet_cube.opening import cube_url, open_root
 from spacenet_cube.storage import locate

@@ -18,7 +18,8 @@ from dask.base import tokenize
 from xarray.backends import ZarrStore
 from zarr.errors import GroupNotFoundError
 
-from spacenet_cube.accessor import OPEN_LEVEL, Level, levels
+from spacenet_cube.accessor import OPEN_LEVEL
+from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.storage import Location, locate
 
@@ -113,8 +114,10 @@ def open_cube(
 
     Examples
     --------
-    >>> cube = open_cube("AOI_2_Vegas", "MUL", root="cubes", level=2)  # doctest: +SKIP
-    >>> cube.image.sel(band="nir1").mean().compute()  # doctest: +SKIP
+    With a cube built below ``cubes``::
+
+        cube = open_cube("AOI_2_Vegas", "MUL", root="cubes", level=2)
+        cube.image.sel(band="nir1").where(cube.spacenet.valid).mean().compute()
     """
     url = cube_url(cube, product, root)
     group = open_root(url, storage_options)

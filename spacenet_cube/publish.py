@@ -31,34 +31,49 @@ def is_published(cube: Location) -> bool:
 
 
 def refuse_overwriting(cube: Location, *, replace: bool) -> None:
-    """Refuse to build where a published cube stands, unless it may be replaced.
+    """Refuse to build where something stands that no build left unfinished.
 
     Parameters
     ----------
     cube
         Where the cube will be.
     replace
-        Whether a published cube may be removed.
+        Whether what stands there may be removed.
 
     Raises
     ------
     CubeExistsError
-        If a published cube stands there and may not be replaced.
+        If a cube, or anything else but an unfinished build, stands there and may not be
+        replaced.
     StoreError
         If the store refuses to say.
     """
-    if not replace and is_published(cube):
+    if replace:
+        return
+    if is_published(cube):
         raise CubeExistsError(
             f"{cube.url} is a published cube, and building would overwrite it; "
             "add --replace (replace=True) to do so, or name another target"
         )
+    if cube.exists() and not unfinished(cube).exists():
+        raise CubeExistsError(
+            f"{cube.url} holds something that no build left there, and building would remove "
+            "it; add --replace (replace=True) to do so, or name another target"
+        )
 
 
-def make_way(cube: Location, *, replace: bool) -> None:
+def unfinished(cube: Location) -> Location:
+    """Where a build keeps its plan until the cube is published: beside it, in ``.build``."""
+    return cube.beside(".build") / "plan.json"
+
+
+def make_way(plan: Plan, cube: Location, *, replace: bool) -> None:
     """Make a location ready to be built into, unpublishing what stands there first.
 
     Parameters
     ----------
+    plan
+        What will be built; it is kept beside the cube until that is published.
     cube
         Where the cube will be.
     replace
@@ -73,6 +88,7 @@ def make_way(cube: Location, *, replace: bool) -> None:
     """
     refuse_overwriting(cube, replace=replace)
     try:
+        unfinished(cube).write_bytes(json.dumps(plan.to_dict()).encode())
         (cube / ROOT).remove()
         cube.remove()
     except OSError as error:
@@ -100,6 +116,7 @@ def publish(plan: Plan, cube: Location) -> None:
         for path, document in group_documents(plan).items():
             place = cube / path / ROOT if path else cube / ROOT
             place.write_bytes(json.dumps(document, indent=1, allow_nan=False).encode())
+        cube.beside(".build").remove()
     except OSError as error:
         raise StoreError(
             f"publishing {cube.url} failed: {error}; mend the store, then build again"

@@ -130,12 +130,13 @@ def write_cube(folder: Path, fake: Fake | None = None) -> str:
 
 def _levels(fake: Fake) -> list[dict[str, Any]]:
     west, north = fake.upper_left_xy
-    (ny, nx), size, levels = fake.shape_yx, fake.pixel_size, []
+    (ny, nx), size = fake.shape_yx, fake.pixel_size
+    levels: list[dict[str, Any]] = []
     for number in range(32):
         name = "." if number == 0 else f"ovr_{2**number}x"
         shape = (math.ceil(ny / 2**number), math.ceil(nx / 2**number))
         edge = size * 2**number
-        level = {
+        level: dict[str, Any] = {
             "asset": name,
             "spatial:shape": list(shape),
             "spatial:transform": [edge, 0.0, west, 0.0, -edge, north],

@@ -45,11 +45,9 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From the bottom up.  A module imports from layers below its own; a folder is one module."""
 
 NEIGHBOURS: dict[tuple[str, str], str] = {
-    ("info", "accessor"): "what a cube is, is told by level, as the accessor lists them",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
-    ("drawing", "accessor"): "a quicklook is a picture of what the accessor gives",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",
     ("surveying", "archive"): "a survey unpacks the archives it finds",
     ("surveying", "listing"): "a survey opens what the listing found",

@@ -229,5 +229,22 @@ def test_an_unpublished_cube_cannot_be_opened(corpus, tmp_path):
 
     with pytest.raises(FileNotFoundError):
         xr.open_zarr(tmp_path / planned.cube_path)
+    with pytest.raises(sc.StoreError, match="unfinished build"):
+        sc.open_cube(tmp_path / planned.cube_path)
     url = sc.build(planned, tmp_path)
     assert xr.open_zarr(url).image.shape[0] == 8
+    assert [path.name for path in (tmp_path / "AOI_2_Vegas").iterdir()] == ["MUL.zarr"]
+
+
+def test_what_no_build_left_is_never_removed_unasked(corpus, tmp_path):
+    recipe = sc.load_recipe("AOI_2_Vegas")
+    planned = sc.plan(recipe, "MUL", sc.survey(recipe, "MUL", source=corpus))
+    precious = tmp_path / planned.cube_path / "thesis.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("the only copy")
+
+    with pytest.raises(sc.CubeExistsError, match=r"no build left .*--replace"):
+        sc.build(planned, tmp_path)
+
+    assert precious.read_text() == "the only copy"
+    assert xr.open_zarr(sc.build(planned, tmp_path, replace=True)).image.shape[0] == 8

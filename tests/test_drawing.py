@@ -123,6 +123,7 @@ def test_info_tells_what_a_cube_is(url):
 def test_info_counts_stored_bytes_when_asked(url):
     info = cube_info(url, count_bytes=True)
 
+    assert info.stored_bytes is not None
     assert 1000 < info.stored_bytes < 4 * info.raw_bytes
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from tests.fake_cube import MUL, PAN, WAVELENGTH_NM, Fake, pixels, sources, write_cube
 from zarr.errors import ChunkNotFoundError
 from zarr.storage import FsspecStore, LocalStore
 
-from spacenet_cube.accessor import levels
+from spacenet_cube.core.levels import levels
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.opening import choose_level, cube_url, open_cube
+from tests.fake_cube import MUL, PAN, WAVELENGTH_NM, Fake, pixels, sources, write_cube
 
 EXPECTED = np.where(sources(Fake()) > 0, pixels(Fake()), 0)
 
