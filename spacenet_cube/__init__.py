@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
     from spacenet_cube.surveying import survey
+    from spacenet_cube.updating import Updated, update
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -49,6 +50,8 @@ _HOMES = {
     "plan": "core.plan",
     "Plan": "core.plan",
     "build": "building",
+    "update": "updating",
+    "Updated": "updating",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "drawing",
@@ -68,6 +71,8 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "plan",
     "Plan",
     "build",
+    "update",
+    "Updated",
     "open_cube",
     "cube_info",
     "quicklook",

@@ -74,13 +74,13 @@ def build(
     cube = locate(to, target_options) / plan.cube_path
     make_way(plan, cube, replace=replace)
     count = workers or os.cpu_count() or 1
-    with _pool(executor, count) as pool:
+    with pool_of(executor, count) as pool:
         in_flight = count * _IN_FLIGHT_PER_WORKER
-        run = partial(_run, pool=pool, in_flight=in_flight, progress=progress)
+        run = partial(run_all, pool=pool, in_flight=in_flight, progress=progress)
         run("build", partial(build_unit, plan, cube), plan.units)
         for level in range(2, len(plan.levels)):
             name = f"overview {level} of {len(plan.levels) - 1}"
-            run(name, partial(build_overview, plan, cube, level), _overview_blocks(plan, level))
+            run(name, partial(build_overview, plan, cube, level), overview_blocks(plan, level))
     write_coordinates(plan, cube.store())
     publish(plan, cube)
     return cube.url
@@ -139,16 +139,17 @@ def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
     store = cube.store()
     level_arrays(plan, 0, store).write(unit.block, pixels)
     if len(plan.levels) > 1:
-        half = halve(pixels, plan.product.nodata)
-        level_arrays(plan, 1, store).write(_half(unit.block), half)
+        above = halve(pixels, plan.product.nodata)
+        level_arrays(plan, 1, store).write(half(unit.block), above)
 
 
-def _half(block: Block) -> Block:
+def half(block: Block) -> Block:
     """Where a block lies in the next overview."""
     return Block(block.row // 2, block.col // 2, (block.height + 1) // 2, (block.width + 1) // 2)
 
 
-def _overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
+def overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
+    """The shards of an overview."""
     return tuple(blocks(plan.levels[level].shape_yx, plan.product.encoding.shard))
 
 
@@ -180,7 +181,7 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None
 
 
 @contextmanager
-def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
+def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
     """The caller's executor, or threads that are gone afterwards."""
     if executor is not None:
         yield executor
@@ -189,7 +190,7 @@ def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
         yield pool
 
 
-def _run[T](
+def run_all[T](
     stage: str,
     task: Callable[[T], None],
     items: Iterable[T],

@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spacenet_cube.errors import CubeError
+from spacenet_cube.errors import CubeError, RecipeError
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
@@ -149,6 +150,9 @@ def build_command(
     workers: WorkersOption = None,
     profile: ProfileOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a published cube.")] = False,
+    update_only: Annotated[
+        bool, typer.Option("--update", help="Rebuild only what changed in the sources.")
+    ] = False,
     scratch: ScratchOption = None,
     bbox: BboxOption = None,
     area: AreaOption = None,
@@ -158,13 +162,24 @@ def build_command(
     from spacenet_cube.building import build, check_target
     from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import Bars
+    from spacenet_cube.updating import update
 
+    if replace and update_only:
+        raise RecipeError(
+            "--replace builds all of a cube and --update only what changed; give one of the two"
+        )
     built: list[dict[str, Any]] = []
     with _plans(recipe, product, source, profile, scratch, area_of(bbox, area)) as (planned, shown):
-        for one in planned:
+        for one in planned if not update_only else ():
             check_target(one, to, replace=replace)
         for one in planned:
             tell = Bars(shown, one.product.name).tell
+            if update_only:
+                done = update(one, to, workers=workers, progress=tell)
+                built.append({"product": one.product.name, "cube": done.url} | asdict(done))
+                if not as_json:
+                    typer.echo(str(done))
+                continue
             url = build(one, to, workers=workers, replace=replace, progress=tell)
             built.append({"product": one.product.name, "cube": url, "digest": one.digest})
             if not as_json:

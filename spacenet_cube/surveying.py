@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -217,8 +218,14 @@ def _scene(raster: _Raster, dataset: Any) -> Scene:  # noqa: ANN401 - rasterio s
         nodata=dataset.nodata,
         layout=_layout(dataset),
         acquired=acquired_from_name(raster.id),
+        modified=None if raster.etag else _modified(Path(raster.href)),
         row_col=row_col_from_name(raster.id),
     )
+
+
+def _modified(path: Path) -> str | None:
+    """When a local file last changed: what tells a new delivery of the same size from the old."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat() if path.exists() else None
 
 
 def _crs_text(wkt: str) -> str:

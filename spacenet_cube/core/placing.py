@@ -127,14 +127,13 @@ def _like(wanted: LikeGrid, scenes: Sequence[Scene], reference: Grid | None) -> 
         )
     rows, cols = (-(-size // wanted.factor) for size in reference.shape_yx)
     grid = Grid((rows, cols), reference.transform @ Affine.scale(wanted.factor), reference.crs)
-    native = [_on_lattice(scene, grid, wanted.tolerance_px) for scene in scenes]
-    if all(found is not None for found in native):
-        placed = [found for found in native if found is not None]
-        seats = tuple(Seat(block) for block, _ in placed)
-        return Seating(grid, seats, max(off for _, off in placed))
     lattice = Lattice(grid.transform, grid.crs)
-    seats = tuple(_warped(scene, lattice, wanted.resampling) for scene in scenes)
-    return Seating(grid, seats, 0.0)
+    found = [_on_lattice(scene, grid, wanted.tolerance_px) for scene in scenes]
+    seats = tuple(
+        Seat(native[0]) if native else _warped(scene, lattice, wanted.resampling)
+        for scene, native in zip(scenes, found, strict=True)
+    )
+    return Seating(grid, seats, max((native[1] for native in found if native), default=0.0))
 
 
 def _on_lattice(scene: Scene, grid: Grid, tolerance_px: float) -> tuple[Block, float] | None:

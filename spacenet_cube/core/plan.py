@@ -34,6 +34,7 @@ WARP_PX = 1 << 20
 
 _MANY_SCENES = np.iinfo(np.uint16).max
 _ENCODED_SHARE = 0.6
+_NO_SETTINGS = ("aliases", "title", "sources", "exclude", "sensor", "catalog_id", "expect")
 _WARP_COPIES = 7
 _COMBINE_COPIES = 12
 
@@ -228,8 +229,20 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON; it names the build."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return sha256(canonical.encode()).hexdigest()
+        return _digest(self.to_dict())
+
+    @cached_property
+    def settings(self) -> str:
+        """SHA-256 of what decides pixels beside the scenes, which an update may not change."""
+        product = self.product.model_dump(mode="json", exclude=set(_NO_SETTINGS))
+        area = None if self.area is None else self.area.model_dump(mode="json")
+        many = self.source_index_dtype
+        return _digest({"product": product, "area": area, "dtype": self.dtype, "index": many})
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()
 
 
 def _warps(seats: Sequence[Seat]) -> list[Any]:
@@ -242,9 +255,9 @@ def _quad(block: Block) -> list[int]:
 
 
 def scene_facts(scene: Scene) -> dict[str, Any]:
-    """A scene as plain values, without the place it was found at."""
+    """A scene as plain values, without the place and the time it was found at."""
     facts = asdict(replace(scene, href="")) | {"transform": list(tuple(scene.transform)[:6])}
-    del facts["href"]
+    del facts["href"], facts["modified"]
     return facts
 
 

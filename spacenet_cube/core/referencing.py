@@ -147,6 +147,7 @@ def own_attributes(plan: Plan) -> dict[str, Any]:
         "catalog_id": product.catalog_id,
         "mosaic": product.mosaic,
         "plan": plan.digest,
+        "settings": plan.settings,
         "deviation_px": plan.deviation_px,
         "scenes": [_scene(plan, index) for index in range(1, len(plan.scenes) + 1)],
     }
@@ -161,6 +162,7 @@ def _scene(plan: Plan, index: int) -> Mapping[str, Any]:
         "key": scene.key,
         "size_bytes": scene.size_bytes,
         "etag": scene.etag,
+        "modified": scene.modified,
         "acquired": scene.acquired,
         "catalog_id": plan.product.catalog_id,
         "bbox": [box.west, box.south, box.east, box.north],
