@@ -7,12 +7,14 @@ anchor, the scale is the scene's, and the path is chosen so that both give the s
 """
 
 import logging
+from typing import Any
 
-import numpy as np
+import rasterio
 from affine import Affine
 from rasterio.enums import Resampling as Method
 from rasterio.errors import RasterioError
 from rasterio.warp import reproject
+from rasterio.windows import Window
 
 from spacenet_cube.core.mosaic import Resampling
 from spacenet_cube.core.validity import Samples
@@ -65,39 +67,55 @@ def resample(wanted: Resampling) -> Samples:
     has_gaps = wanted.has_gaps or warp.resampling in _ALWAYS_WITH_GAPS
     # A frame without data makes GDAL see a gap in every window, and so take one path.
     edge = 1 if has_gaps else 0
-    source = (
-        np.pad(wanted.samples, ((0, 0), (edge, edge), (edge, edge))) if edge else wanted.samples
-    )
-    made = np.zeros((source.shape[0], block.height, block.width), source.dtype)
+    count, rows, cols = wanted.samples.shape
     left, top = warp.corner_xy
     gaps = {"src_nodata": 0, "dst_nodata": 0} if has_gaps else {}
+    kind = {"count": count, "dtype": wanted.samples.dtype}
     try:
-        reproject(
-            source,
-            made,
-            src_transform=_whole_pixels(window.col - edge, window.row - edge),
-            dst_transform=_whole_pixels(left + block.col, top + block.row),
-            src_crs=_PIXELS,
-            dst_crs=_PIXELS,
-            resampling=Method[warp.resampling],
-            tolerance=0,
-            warp_mem_limit=_MEMORY_MB,
-            COORDINATE_OPERATION=warp.pipeline,
-            XSCALE=repr(warp.scale_xy[0]),
-            YSCALE=repr(warp.scale_xy[1]),
-            SOURCE_EXTRA=_WHOLE_WINDOW,
-            SAMPLE_GRID="NO",
-            UNIFIED_SRC_NODATA="YES",
-            **gaps,
-        )
+        with (
+            _raster(
+                window.row - edge, window.col - edge, rows + 2 * edge, cols + 2 * edge, **kind
+            ) as source,
+            _raster(top + block.row, left + block.col, block.height, block.width, **kind) as made,
+        ):
+            source.write(wanted.samples, window=Window(edge, edge, cols, rows))
+            reproject(
+                rasterio.band(source, source.indexes),
+                rasterio.band(made, made.indexes),
+                resampling=Method[warp.resampling],
+                tolerance=0,
+                warp_mem_limit=_MEMORY_MB,
+                COORDINATE_OPERATION=warp.pipeline,
+                XSCALE=repr(warp.scale_xy[0]),
+                YSCALE=repr(warp.scale_xy[1]),
+                SOURCE_EXTRA=_WHOLE_WINDOW,
+                SAMPLE_GRID="NO",
+                UNIFIED_SRC_NODATA="YES",
+                **gaps,
+            )
+            found: Samples = made.read()
+            return found
     except RasterioError as error:
         raise SourceError(
             f"scene {wanted.scene} cannot be resampled: {error.__cause__ or error}; try again, "
             f'or add "{wanted.scene}" to exclude',
             scene=wanted.scene,
         ) from error
-    return made
 
 
-def _whole_pixels(col: int, row: int) -> Affine:
-    return Affine.translation(col + SHIFT_PX, row + SHIFT_PX)
+def _raster(row: int, col: int, height: int, width: int, **kind: Any) -> Any:  # noqa: ANN401 - rasterio ships no types
+    """A raster in memory whose coordinates are whole pixels.
+
+    rasterio makes one from an array under `warnings.catch_warnings`, which threads disturb.
+    """
+    transform = Affine.translation(col + SHIFT_PX, row + SHIFT_PX)
+    return rasterio.open(
+        "resampling",
+        "w+",
+        driver="MEM",
+        height=height,
+        width=width,
+        transform=transform,
+        crs=_PIXELS,
+        **kind,
+    )
