@@ -256,6 +256,11 @@ def _lines(node: yaml.Node, path: _Path, name: str) -> Iterator[tuple[_Path, int
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 raise RecipeError(f"{name}, line {line}: a key must be a plain word; correct it")
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise RecipeError(
+                    f"{name}, line {line}: merge keys (<<) are not read in recipes, because they "
+                    "hide what stands twice; write the values out"
+                )
             if key.value in seen:
                 raise RecipeError(
                     f"{name}, line {line}: {key.value!r} stands twice, so one of them would "

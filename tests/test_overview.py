@@ -179,6 +179,22 @@ def test_sixteen_bits_do_not_overflow_where_the_sum_of_four_would(most, holes):
     assert halve(Pixels(image, index), 0).image.item() == most
 
 
+@pytest.mark.parametrize(
+    ("nodata", "below", "above"),
+    [
+        (255, [[[254, 255], [254, 255]], [[255, 254], [255, 254]]], [254, 255]),
+        (0, [[[0, 0], [0, 1]], [[0, 0], [0, 0]]], [1, 0]),
+        (7, [[[6, 8], [6, 8]], [[7, 7], [7, 7]]], [8, 7]),
+    ],
+)
+def test_valid_pixels_whose_average_is_nodata_in_every_band_give_way_by_one(nodata, below, above):
+    index = np.ones((2, 2), "uint16")
+
+    half = halve(Pixels(np.array(below, "uint8"), index), nodata)
+
+    assert half.image.ravel().tolist() == above
+
+
 def test_nan_marks_no_data_in_floating_point():
     image = np.array([[[1, NAN, NAN, NAN], [2, 4, NAN, NAN]]], "float32")
     pixels = Pixels(image, valid_yx(image, NAN).astype("uint16"))

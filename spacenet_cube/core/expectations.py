@@ -36,7 +36,7 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
     --------
     See ``tests/test_survey.py``: a scene takes many fields.
     """
-    found = _of_one_kind(scenes)
+    found = differences(scenes)
     alike: dict[str, list[str]] = {}
     for scene in scenes:
         for fault in _of_scene(product, scene):
@@ -51,8 +51,19 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
     return found
 
 
-def _of_one_kind(scenes: Sequence[Scene]) -> list[str]:
-    """Faults of scenes that do not go together."""
+def differences(scenes: Sequence[Scene]) -> list[str]:
+    """Say in what scenes differ that one cube must have in common: CRS and sample type.
+
+    Parameters
+    ----------
+    scenes
+        What the survey found.
+
+    Returns
+    -------
+    list of str
+        One line a difference; empty where they go together.
+    """
     found = []
     for what, kind in (("CRS", _crs), ("sample type", _dtype)):
         kinds = [(key, list(group)) for key, group in groupby(sorted(scenes, key=kind), key=kind)]
@@ -102,7 +113,7 @@ def _of_scene(product: Product, scene: Scene) -> list[str]:
 
 def _fits(nodata: float, dtype: str) -> bool:
     if np.dtype(dtype).kind == "f":
-        return True
+        return not isfinite(nodata) or abs(nodata) <= float(np.finfo(dtype).max)
     limits = np.iinfo(dtype)
     return isfinite(nodata) and nodata == int(nodata) and limits.min <= nodata <= limits.max
 

@@ -89,11 +89,11 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     west = min(scene.transform.c for scene in scenes)
     north = max(scene.transform.f for scene in scenes)
     placed = [snap(scene, west, north, width, height) for scene in scenes]
-    worst = max(range(len(scenes)), key=lambda i: placed[i][1])
-    deviation_px = placed[worst][1]
+    deviation_px = max(max(map(abs, off)) for _, off in placed)
     if deviation_px > tolerance_px:
+        worst = _odd_one([off for _, off in placed])
         why = (
-            f"lies {deviation_px:.3g} pixels off the lattice of the others (origin {west!r}, "
+            f"lies up to {deviation_px:.3g} pixels off the lattice of the others (origin {west!r}, "
             f"{north!r}; pixel {width!r} x {height!r}; tolerance {tolerance_px})"
         )
         raise RecipeError(_refusal(scenes[worst], why))
@@ -104,14 +104,23 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     return Placement(Grid((rows, cols), transform, scenes[0].crs), found, deviation_px)
 
 
+def _odd_one(off_px: Sequence[tuple[float, ...]]) -> int:
+    """Which scene differs most from what most scenes have, wherever the origin lies."""
+    usual = [median(side) for side in zip(*off_px, strict=True)]
+    return max(
+        range(len(off_px)),
+        key=lambda i: max(abs(a - b) for a, b in zip(off_px[i], usual, strict=True)),
+    )
+
+
 def snap(
     scene: Scene, west: float, north: float, width: float, height: float
-) -> tuple[Block, float]:
-    """The block nearest to a scene, and how far its corners are from it in pixels."""
+) -> tuple[Block, tuple[float, ...]]:
+    """The block nearest to a scene, and how far its four edges are from it in pixels."""
     box = scene.box
     rows, cols = scene.shape_yx
     left, top = (box.west - west) / width, (north - box.north) / height
     right, bottom = (box.east - west) / width, (north - box.south) / height
     row, col = round(top), round(left)
     off = (left - col, top - row, right - (col + cols), bottom - (row + rows))
-    return Block(row, col, rows, cols), max(map(abs, off))
+    return Block(row, col, rows, cols), off

@@ -2,7 +2,7 @@
 
 Pure.  Four pixels become one.  Pixels without data are left out of the average, so the
 edge of a mosaic does not darken; integers are rounded half up, as GDAL's average
-resampling does.  ``source_index`` takes the scene most of the four come from.
+resampling does from zero upwards.  ``source_index`` takes the scene most of the four come from.
 """
 
 from typing import Any
@@ -87,16 +87,18 @@ def _wide(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def _average(plane: NDArray[Any], valid: NDArray[np.bool_], nodata: float) -> NDArray[Any]:
-    """Average of the valid pixels of each quad, in the plane's type."""
+    """Average of the valid pixels of each quad, in the plane's type; NaN in a band is left out."""
     integer = plane.dtype.kind in "iu"
-    if valid.all():
+    held = valid if integer else valid & ~np.isnan(plane)
+    if held.all():
         total = _sum(_wide(plane))
         return ((total + 2) >> 2 if integer else total / _QUAD).astype(plane.dtype)
-    total = _sum(_wide(np.where(valid, plane, np.zeros((), plane.dtype))))
-    count = _sum(valid.astype(np.uint8)).astype(total.dtype)
+    total = _sum(_wide(np.where(held, plane, np.zeros((), plane.dtype))))
+    count = _sum(held.astype(np.uint8)).astype(total.dtype)
     least = np.maximum(count, 1)
     mean = (2 * total + least) // (2 * least) if integer else total / least
-    return np.where(count > 0, mean, nodata).astype(plane.dtype)
+    empty = nodata if integer else np.where(_sum(valid.astype(np.uint8)) > 0, np.nan, nodata)
+    return np.where(count > 0, mean, empty).astype(plane.dtype)
 
 
 def _most_common(index: NDArray[Any]) -> NDArray[Any]:

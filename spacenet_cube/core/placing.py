@@ -142,7 +142,8 @@ def _on_lattice(scene: Scene, grid: Grid, tolerance_px: float) -> tuple[Block, f
     turned = scene.transform.b or scene.transform.d or b or d
     if scene.crs != grid.crs or turned:
         return None
-    block, off = snap(scene, c, f, a, -e)
+    block, sides = snap(scene, c, f, a, -e)
+    off = max(map(abs, sides))
     return (block, off) if off <= tolerance_px else None
 
 

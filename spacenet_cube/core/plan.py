@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from spacenet_cube.core.bands import Band
+from spacenet_cube.core.expectations import differences
 from spacenet_cube.core.grid import Block, Grid, blocks, levels
 from spacenet_cube.core.placing import Seat, grown, seat_scenes
 from spacenet_cube.core.polygons import on_grid
@@ -201,30 +203,32 @@ class Plan:
         return resampling + combining
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain values, ready for JSON."""
-        return {
-            "aoi": self.aoi,
-            "product": self.product.model_dump(mode="json"),
-            "licence": self.licence.model_dump(mode="json"),
-            "dtype": self.dtype,
-            "grid": {
-                "crs": self.grid.crs,
-                "shape_yx": list(self.grid.shape_yx),
-                "transform": list(tuple(self.grid.transform)[:6]),
-                "deviation_px": self.deviation_px,
-            },
-            "warps": _warps(self.seats),
-            "area": None if self.area is None else self.area.model_dump(mode="json"),
-            "levels": [list(level.shape_yx) for level in self.levels],
-            "scenes": [scene_facts(scene) for scene in self.scenes],
-            "units": [
-                [
-                    _quad(unit.block),
-                    [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
-                ]
-                for unit in self.units
-            ],
-        }
+        """The plan as plain values, ready for JSON; what is not finite is told in words."""
+        return _finite(
+            {
+                "aoi": self.aoi,
+                "product": self.product.model_dump(mode="json"),
+                "licence": self.licence.model_dump(mode="json"),
+                "dtype": self.dtype,
+                "grid": {
+                    "crs": self.grid.crs,
+                    "shape_yx": list(self.grid.shape_yx),
+                    "transform": list(tuple(self.grid.transform)[:6]),
+                    "deviation_px": self.deviation_px,
+                },
+                "warps": _warps(self.seats),
+                "area": None if self.area is None else self.area.model_dump(mode="json"),
+                "levels": [list(level.shape_yx) for level in self.levels],
+                "scenes": [scene_facts(scene) for scene in self.scenes],
+                "units": [
+                    [
+                        _quad(unit.block),
+                        [[p.scene, _quad(p.window), _quad(p.target)] for p in unit.pieces],
+                    ]
+                    for unit in self.units
+                ],
+            }
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -237,7 +241,8 @@ class Plan:
         product = self.product.model_dump(mode="json", exclude=set(_NO_SETTINGS))
         area = None if self.area is None else self.area.model_dump(mode="json")
         many = self.source_index_dtype
-        return _digest({"product": product, "area": area, "dtype": self.dtype, "index": many})
+        facts = {"product": product, "area": area, "dtype": self.dtype, "index": many}
+        return _digest(_finite(facts))
 
 
 def _digest(value: Mapping[str, Any]) -> str:
@@ -248,6 +253,15 @@ def _digest(value: Mapping[str, Any]) -> str:
 def _warps(seats: Sequence[Seat]) -> list[Any]:
     """What of each seat is not said by the grid and the units."""
     return [None if seat.warp is None else asdict(seat.warp) for seat in seats]
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any plain value
+    """Plain values without tuples, and without the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return value if not isinstance(value, float) or isfinite(value) else str(value)
 
 
 def _quad(block: Block) -> list[int]:
@@ -289,8 +303,8 @@ def plan(
     Raises
     ------
     RecipeError
-        If there are no scenes, they do not suit the grid, the area holds none of them, or
-        the mosaic rule needs a time that a scene's name does not tell.
+        If there are no scenes, they differ in CRS or sample type, they do not suit the grid,
+        the area holds none of them, or the mosaic rule needs a time that a name does not tell.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
     if not scenes:
@@ -299,6 +313,9 @@ def plan(
             "check the product's sources and exclude"
         )
     ordered = tuple(sorted(scenes, key=scene_order))
+    unlike = differences(ordered)
+    if unlike:
+        raise RecipeError(f"{recipe.name} {wanted.name}: {'; '.join(unlike)}")
     check_order(wanted, ordered)
     seating = seat_scenes(recipe, wanted, ordered, reference)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT

@@ -42,7 +42,8 @@ _RESERVED = {"", ".", ".."}
 
 def _plain_name(name: str) -> str:
     """Refuse a name that would leave its folder once it is part of a path."""
-    if name in _RESERVED or name != name.strip() or any(sign in name for sign in '/\\:*?"<>|\0'):
+    odd = not name.isprintable() or any(sign in name for sign in '/\\:*?"<>|')
+    if odd or name in _RESERVED or name != name.strip():
         message = (
             f"{name!r} becomes part of a path: use letters, digits, dots, dashes and underscores"
         )
@@ -97,7 +98,8 @@ Polygons = Annotated[
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain_name)]
 Pattern = Annotated[str, Field(max_length=1024), AfterValidator(_inside)]
 Patterns = Annotated[
-    tuple[Pattern, ...], BeforeValidator(_alone_is_a_list), Field(min_length=1, max_length=64)
+    Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=64)],
+    BeforeValidator(_alone_is_a_list, json_schema_input_type=Pattern | tuple[Pattern, ...]),
 ]
 
 
@@ -373,10 +375,12 @@ class Product(Model):
     aliases: tuple[Name, ...] = Field((), description="Other names users know it by.")
     title: str | None = Field(None, description="One line for people.")
     sources: Annotated[
-        tuple[Patterns, ...],
-        BeforeValidator(_alone_is_a_list),
+        Annotated[tuple[Patterns, ...], Field(min_length=1)],
+        BeforeValidator(
+            _alone_is_a_list,
+            json_schema_input_type=Pattern | tuple[Pattern | tuple[Pattern, ...], ...],
+        ),
         Field(
-            min_length=1,
             description="Alternatives, tried in order; the first that matches any file is "
             "used. Each is a pattern (or a list of patterns taken together), relative to "
             "source, such as 'scenes/*.tif' or 'scenes.tar.gz'.",
@@ -417,7 +421,9 @@ class Product(Model):
     cutlines: tuple[Cutline, ...] = Field(
         (), description="Polygons outside of which scenes are not used."
     )
-    grid: Annotated[AnyGrid, BeforeValidator(_native)] = Field(
+    grid: Annotated[
+        AnyGrid, BeforeValidator(_native, json_schema_input_type=Literal["native"] | AnyGrid)
+    ] = Field(
         default_factory=NativeGrid,
         description="The grid of the cube: native; {crs, resolution}; or {like, factor}.",
     )
@@ -516,7 +522,9 @@ class Recipe(Model):
     @model_validator(mode="after")
     def _product_names_are_distinct(self) -> Self:
         names = [name for product in self.products for name in (product.name, *product.aliases)]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        # Products are asked for in any letter case, and some file systems know none.
+        folded = [name.casefold() for name in names]
+        twice = sorted(name for name in names if folded.count(name.casefold()) > 1)
         if twice:
             message = f"product name {twice[0]!r} stands twice: give every product its own"
             raise ValueError(message)

@@ -162,9 +162,9 @@ def _scene(plan: Plan, index: int) -> Mapping[str, Any]:
         "key": scene.key,
         "size_bytes": scene.size_bytes,
         "etag": scene.etag,
-        "modified": scene.modified,
         "acquired": scene.acquired,
         "catalog_id": plan.product.catalog_id,
         "bbox": [box.west, box.south, box.east, box.north],
         "row_col": None if scene.row_col is None else list(scene.row_col),
+        **({"modified": scene.modified} if scene.modified else {}),
     }

@@ -70,8 +70,9 @@ def keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> Non
         return
     lost = ~valid_yx(image, nodata) & (source_index > 0)
     if lost.any():
-        step = 1 if nodata < _greatest(image.dtype) else -1
-        image[0][lost] += image.dtype.type(step)
+        step = image.dtype.type(1)
+        moved = image[0][lost]
+        image[0][lost] = moved + step if nodata < _greatest(image.dtype) else moved - step
 
 
 def _greatest(dtype: np.dtype[Any]) -> float:
