@@ -15,7 +15,7 @@ from typing import Any
 
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.overview import halve
+from spacenet_cube.core.overview import halve, stacked
 from spacenet_cube.core.plan import Plan, Unit
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
@@ -135,12 +135,16 @@ def build_unit(plan: Plan, cube: Location, unit: Unit) -> None:
     StoreError
         If the target refuses or fails.
     """
-    pixels = mosaic(plan, unit, reader(plan.product.band_indexes), resample)
     store = cube.store()
-    level_arrays(plan, 0, store).write(unit.block, pixels)
-    if len(plan.levels) > 1:
-        above = halve(pixels, plan.product.nodata)
-        level_arrays(plan, 1, store).write(half(unit.block), above)
+    native = level_arrays(plan, 0, store)
+    halves = []
+    for part in unit.strips(plan.product.encoding.shard, plan.window_of):
+        pixels = mosaic(plan, part, reader(plan.product.band_indexes), resample)
+        native.write(part.block, pixels)
+        if len(plan.levels) > 1:
+            halves.append(halve(pixels, plan.product.nodata))
+    if halves:
+        level_arrays(plan, 1, store).write(half(unit.block), stacked(halves))
 
 
 def half(block: Block) -> Block:

@@ -5,6 +5,7 @@ edge of a mosaic does not darken; integers are rounded half up, as GDAL's averag
 resampling does from zero upwards.  ``source_index`` takes the scene most of the four come from.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,27 @@ def halve(pixels: Pixels, nodata: float) -> Pixels:
             out[there] = _average(_even(band[here], nodata), valid, nodata)
         keep_valid(half.image[:, there], half.source_index[there], nodata)
     return half
+
+
+def stacked(parts: Sequence[Pixels]) -> Pixels:
+    """Blocks of pixels, north to south, as one.
+
+    Parameters
+    ----------
+    parts
+        At least one, all of one width.
+
+    Returns
+    -------
+    Pixels
+        As high as all of them together.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return Pixels(
+        np.concatenate([part.image for part in parts], axis=1),
+        np.concatenate([part.source_index for part in parts]),
+    )
 
 
 def _even(plane: NDArray[Any], filler: float) -> NDArray[Any]:

@@ -5,7 +5,7 @@ the build.  A plan holds no credentials and no clock, and pickles small.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -41,6 +41,10 @@ _WARP_COPIES = 7
 _COMBINE_COPIES = 12
 
 
+WindowOf = Callable[[int, Block], Block | None]
+"""Pixels of the scene of a number that a block of the grid needs; None where it needs none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """The part of one scene that lands in one unit."""
@@ -67,6 +71,66 @@ class Unit:
 
     pieces: tuple[Piece, ...]
     """Parts of scenes, in scene order; none where the unit holds no data."""
+
+    def strips(self, height: int, window_of: WindowOf | None = None) -> tuple["Unit", ...]:
+        """The unit cut across its height, so that less of it need be held at once.
+
+        Parameters
+        ----------
+        height
+            Rows of a part, pixels; the last has what is left.
+        window_of
+            Says what is read for a part; by default scenes lie on the grid pixel by pixel.
+
+        Returns
+        -------
+        tuple of Unit
+            North to south; together they hold the unit's pixels once.
+        """
+        return tuple(
+            Unit(self.number, part, tuple(_clipped(self, part, window_of)))
+            for row in range(0, self.block.height, height)
+            for part in [
+                Block(
+                    self.block.row + row,
+                    self.block.col,
+                    min(height, self.block.height - row),
+                    self.block.width,
+                )
+            ]
+        )
+
+
+def _clipped(unit: Unit, part: Block, window_of: WindowOf | None) -> Iterator[Piece]:
+    """The pieces of a unit as a part of it needs them."""
+    within = part.relative_to(unit.block)
+    for piece in unit.pieces:
+        shared = piece.target.intersection(within)
+        if shared is not None:
+            window = (window_of or _same_pixels(piece, unit))(piece.scene, _shifted(shared, unit))
+            if window is not None:
+                yield Piece(piece.scene, window, shared.relative_to(within))
+
+
+def _shifted(block: Block, unit: Unit) -> Block:
+    """A block of a unit, counted from the grid's corner."""
+    return Block(unit.block.row + block.row, unit.block.col + block.col, block.height, block.width)
+
+
+def _same_pixels(piece: Piece, unit: Unit) -> WindowOf:
+    """What a block of the grid needs of a scene that lies on it pixel by pixel."""
+    target = _shifted(piece.target, unit)
+
+    def window_of(_number: int, block: Block) -> Block:
+        inside = block.relative_to(target)
+        return Block(
+            piece.window.row + inside.row,
+            piece.window.col + inside.col,
+            block.height,
+            block.width,
+        )
+
+    return window_of
 
 
 @dataclass(frozen=True)
@@ -168,11 +232,28 @@ class Plan:
             lines.append(("*", self.area.polygon, self.area.crs))
         return tuple((wild, on_grid(polygon, crs, self.grid)) for wild, polygon, crs in lines)
 
+    def window_of(self, number: int, block: Block) -> Block | None:
+        """Pixels of a scene that a block of the grid needs, margins included.
+
+        Parameters
+        ----------
+        number
+            Number of the scene, from 1.
+        block
+            Pixels of the grid.
+
+        Returns
+        -------
+        Block or None
+            None where it needs none.
+        """
+        return _window(self.seats, self.scenes, reach_px(self.product), number, block)
+
     def peak_memory_bytes(self, workers: int) -> int:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
-        Each worker holds a unit, its `source_index`, a stripe beside it, the unit's
-        overview, and a shard as it is encoded.
+        Each worker holds half a unit (a row of its shards), its `source_index`, a stripe
+        beside it, the unit's overview, and a shard as it is encoded.
 
         Parameters
         ----------
@@ -190,8 +271,9 @@ class Plan:
         unit = rows * cols * pixel
         stripe = min(STRIPE_ROWS, rows) * cols * pixel
         shard = unit // SHARDS_PER_UNIT**2
+        held = unit // SHARDS_PER_UNIT + unit // 4
         beside = max(2 * stripe, self._computing_bytes)
-        return workers * int(unit + unit // 4 + beside + shard * (1 + _ENCODED_SHARE))
+        return workers * int(held + beside + shard * (1 + _ENCODED_SHARE))
 
     @property
     def _computing_bytes(self) -> int:
@@ -204,7 +286,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, ready for JSON; what is not finite is told in words."""
-        return _finite(
+        plain: dict[str, Any] = _finite(
             {
                 "aoi": self.aoi,
                 "product": self.product.model_dump(mode="json"),
@@ -229,6 +311,7 @@ class Plan:
                 ],
             }
         )
+        return plain
 
     @cached_property
     def digest(self) -> str:
@@ -253,6 +336,13 @@ def _digest(value: Mapping[str, Any]) -> str:
 def _warps(seats: Sequence[Seat]) -> list[Any]:
     """What of each seat is not said by the grid and the units."""
     return [None if seat.warp is None else asdict(seat.warp) for seat in seats]
+
+
+def _window(
+    seats: Sequence[Seat], scenes: Sequence[Scene], margin_px: int, number: int, block: Block
+) -> Block | None:
+    seat, scene = seats[number - 1], scenes[number - 1]
+    return seat.window(scene.shape_yx, grown(block, margin_px))
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any plain value
@@ -319,6 +409,7 @@ def plan(
     check_order(wanted, ordered)
     seating = seat_scenes(recipe, wanted, ordered, reference)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
+    window_of = partial(_window, seating.seats, ordered, reach_px(wanted))
     return Plan(
         aoi=recipe.name,
         licence=recipe.licence,
@@ -333,20 +424,9 @@ def plan(
             seating.grid.shape_yx,
             edge,
             [seat.block for seat in seating.seats],
-            partial(_window, seating.seats, ordered, reach_px(wanted)),
+            window_of,
         ),
     )
-
-
-def _window(
-    seats: Sequence[Seat], scenes: Sequence[Scene], margin_px: int, number: int, block: Block
-) -> Block | None:
-    """Pixels of a scene that a block of the grid needs; None where it needs none."""
-    return seats[number - 1].window(scenes[number - 1].shape_yx, grown(block, margin_px))
-
-
-WindowOf = Callable[[int, Block], Block | None]
-"""Pixels of the scene of a number that a block of the grid needs; None where it needs none."""
 
 
 def units(

@@ -16,7 +16,7 @@ import rasterio
 from numcodecs import blosc
 
 from tests.bench.strips import BANDS, Corpus, Pixels, Strip
-from tests.bench.target import CHUNKS, SHARDS, WORKERS, create_image
+from tests.bench.target import CHUNK_BYTES, CHUNKS, SHARDS, WORKERS, create_image
 
 _MISSING = (2**64 - 1, 2**64 - 1)
 
@@ -58,7 +58,9 @@ def _encoded(
     start: tuple[int, int], shape_yx: tuple[int, int], mapped: list[tuple[Strip, Pixels]]
 ) -> Iterator[tuple[int, bytes]]:
     """Encode the chunks of one shard: where each stands in the shard's index, and its bytes."""
-    codec = blosc.Blosc(cname="zstd", clevel=1, shuffle=blosc.BITSHUFFLE, typesize=2)
+    codec = blosc.Blosc(
+        cname="zstd", clevel=1, shuffle=blosc.BITSHUFFLE, typesize=2, blocksize=CHUNK_BYTES
+    )
     down, right = (shard // chunk for shard, chunk in zip(SHARDS[1:], CHUNKS[1:], strict=True))
     for i, j in product(range(down), range(right)):
         row, col = start[0] + i * CHUNKS[1], start[1] + j * CHUNKS[2]

@@ -9,6 +9,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 CHUNKS = (1, 512, 512)
 """Shape of a chunk, (band, y, x)."""
 
+CHUNK_BYTES = 512 * 512 * 2
+"""Size of a chunk, raw: blosc encodes one in one block."""
+
 SHARDS = (8, 2048, 2048)
 """Shape of a shard, (band, y, x)."""
 
@@ -18,7 +21,9 @@ WORKERS = 2
 
 def compressors() -> tuple[BloscCodec, Crc32cCodec]:
     """Give the codecs of the ``cloud`` profile."""
-    blosc = BloscCodec(typesize=2, cname="zstd", clevel=1, shuffle="bitshuffle")
+    blosc = BloscCodec(
+        typesize=2, cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=CHUNK_BYTES
+    )
     return blosc, Crc32cCodec()
 
 
