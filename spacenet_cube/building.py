@@ -16,8 +16,9 @@ from typing import Any
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.overview import halve, stacked
-from spacenet_cube.core.plan import Plan, Unit
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
+from spacenet_cube.core.units import Unit
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
 from spacenet_cube.read import reader
 from spacenet_cube.resampling import resample

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from spacenet_cube.core.plan import Plan
-    from spacenet_cube.core.recipe import Area, Product
+    from spacenet_cube.core.recipe import Product
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.core.wanted import Area
 
 app = typer.Typer(
     name="spacenet-cube",

@@ -7,8 +7,9 @@ from affine import Affine
 
 from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.recipe import LikeGrid, Product, Recipe
+from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.wanted import LikeGrid
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.publish import ROOT
 from spacenet_cube.storage import locate

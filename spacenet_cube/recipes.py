@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from spacenet_cube.core.recipe import Area, Recipe
+from spacenet_cube.core.recipe import Recipe
+from spacenet_cube.core.wanted import Area
 from spacenet_cube.errors import RecipeError
 
 LIMIT_BYTES = 1 << 20

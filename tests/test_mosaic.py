@@ -13,7 +13,8 @@ from rasterio.merge import merge
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.placing import Seat
-from spacenet_cube.core.plan import STRIPE_ROWS, plan, units
+from spacenet_cube.core.plan import STRIPE_ROWS, plan
+from spacenet_cube.core.units import units
 from spacenet_cube.core.validity import valid_yx
 from spacenet_cube.errors import SourceError
 from spacenet_cube.read import reader

@@ -13,9 +13,10 @@ import numpy as np
 
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.placing import grown
-from spacenet_cube.core.plan import Plan, Unit
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.polygons import bounds, on_grid
 from spacenet_cube.core.referencing import cube_attributes
+from spacenet_cube.core.units import Unit
 from spacenet_cube.errors import RecipeError
 
 _SPARE_PX = 2

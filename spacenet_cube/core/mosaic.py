@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.placing import Seat, grown
-from spacenet_cube.core.plan import STRIPE_ROWS, WARP_PX, Piece, Plan, Unit
+from spacenet_cube.core.plan import STRIPE_ROWS, WARP_PX, Plan
 from spacenet_cube.core.polygons import inside
 from spacenet_cube.core.rules import (
     Layer,
@@ -28,6 +28,7 @@ from spacenet_cube.core.rules import (
     reach_px,
 )
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.units import Piece, Unit
 from spacenet_cube.core.validity import Samples, keep_valid, valid_yx
 from spacenet_cube.core.warp import Warp, is_wholly_inside, scene_window
 

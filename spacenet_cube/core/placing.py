@@ -15,15 +15,9 @@ from pyproj import Transformer
 from spacenet_cube.core.grid import Block, Box, Grid
 from spacenet_cube.core.lattice import Placement, place_on_lattice, snap
 from spacenet_cube.core.polygons import bounds, on_grid
-from spacenet_cube.core.recipe import (
-    Area,
-    LikeGrid,
-    NativeGrid,
-    Product,
-    Recipe,
-    TargetGrid,
-)
+from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.wanted import Area, LikeGrid, NativeGrid, TargetGrid
 from spacenet_cube.core.warp import (
     Lattice,
     Warp,
