@@ -34,6 +34,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ("c.tif", (-43.4995, -22.9015), (120, 90)),
     ):
         image = noise(rng, (3, *shape), "uint16")
+        # The others take nodata for a matter of each band, so here no band of a valid pixel is 0.
+        image[0][(image[0] == 0) & (image[1] > 0)] = 5
         one = chip(name, shape_yx=shape, at=at)
         write_geotiff(folder / name, image, transform=one.transform, crs=one.crs)
 
@@ -53,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
             }
         )
         planned = sc.plan(recipe, "P", sc.survey(recipe, "P"))
-        assert len(planned.units) > 4
+        assert len(planned.units) > 3
         url = sc.build(planned, to, workers=3)
         cube = xr.open_zarr(url, chunks=None, mask_and_scale=False, decode_coords="all")
         return cube, planned.grid, folder
@@ -73,7 +75,8 @@ def laid(layers: list[Any]) -> Any:
 def compare(cube: xr.Dataset, wanted: Any, kernel: str) -> None:
     """Equal but for sums that round apart, which are counted; average differs at scene edges."""
     off = np.abs(cube.image.values.astype(int) - wanted)
-    assert (off > 0).mean() < (0.02 if kernel == "average" else 2e-3)
+    # Cubic undershoots: where a band is clipped to 0 the others make it 1, their nodata being 0.
+    assert (off > 0).mean() < {"average": 0.02, "cubic": 0.01}.get(kernel, 2e-3)
     if kernel != "average":
         # One pixel whose validity is decided by the ninth digit would differ by all its value.
         assert (off > 1).mean() < 1e-4
@@ -99,7 +102,8 @@ def test_a_cube_is_what_gdals_warped_vrt_makes_with_an_exact_transformer(made, k
                 tolerance=0,
                 src_nodata=0,
                 nodata=0,
-                warp_extras={"XSCALE": scale[0], "YSCALE": scale[1]},
+                XSCALE=scale[0],
+                YSCALE=scale[1],
             ) as warped:
                 layers.append(warped.read())
 

@@ -33,6 +33,7 @@ from spacenet_cube.core.validity import Samples, keep_valid, valid_yx
 from spacenet_cube.core.warp import Warp, is_wholly_inside, scene_window
 
 _WARP_ROWS = 512
+_TILE_PX = 256
 
 ReadWindow = Callable[[Block, Samples], None]
 """Fill an array (band, y, x) with the samples of a window of one scene."""
@@ -199,22 +200,36 @@ class _Source:
         """A block of the grid from the source pixels that it needs."""
         count = like.shape[0]
         window = scene_window(warp, self.scene.shape_yx, block)
-        nothing = np.zeros((count + 1, block.height, block.width), like.dtype)
+        made = np.zeros((count + 1, block.height, block.width), like.dtype)
         if window is None:
-            return nothing[:count], nothing[count] > 0
+            return made[:count], made[count] > 0
         samples = np.empty((count + 1, window.height, window.width), like.dtype)
         read(window, samples[:count])
         valid = self.valid(samples[:count])
         if not valid.any():
-            return nothing[:count], nothing[count] > 0
+            return made[:count], made[count] > 0
         samples[count] = valid
-        has_gaps = not valid.all() or not is_wholly_inside(warp, self.scene.shape_yx, block)
-        if has_gaps:
-            np.copyto(samples, np.zeros((), samples.dtype), where=~valid)
-        wanted = Resampling(self.scene.id, samples, window, block, warp, has_gaps)
-        made = self.resample(wanted)
+        np.copyto(samples, np.zeros((), samples.dtype), where=~valid)
+        for part in blocks((block.height, block.width), _TILE_PX):
+            self._resample_tile(made[:, *part.yx], _moved(part, block), samples, window)
         # Kernels that overshoot leave a float mask a hair below 1.
         return made[:count], made[count] > _HALF
+
+    def _resample_tile(self, made: Samples, tile: Block, samples: Samples, window: Block) -> None:
+        """A tile of the grid, small enough for the processor's cache, from samples at hand."""
+        warp = self.seat.warp
+        needed = scene_window(warp, self.scene.shape_yx, tile) if warp else None
+        # Edges are sampled: those of a tile may need a pixel more than those of the whole gave.
+        needed = needed.intersection(window) if needed else None
+        if warp is None or needed is None:
+            return
+        part = samples[:, *needed.relative_to(window).yx]
+        valid = part[-1] > 0
+        if valid.any():
+            inside = is_wholly_inside(warp, self.scene.shape_yx, tile)
+            has_gaps = not (inside and valid.all())
+            wanted = Resampling(self.scene.id, part, needed, tile, warp, has_gaps)
+            made[...] = self.resample(wanted)
 
     def weighted(self, layer: Layer, block: Block, read: ReadWindow, most_px: int) -> Layer:
         """The same layer with the weight of every pixel for feathering."""
