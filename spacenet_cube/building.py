@@ -181,8 +181,10 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None
     rows, cols = plan.levels[level - 1].shape_yx
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
-    pixels = level_arrays(plan, level - 1, store).read(below)
-    level_arrays(plan, level, store).write(block, halve(pixels, plan.product.nodata))
+    source, nodata = level_arrays(plan, level - 1, store), plan.product.nodata
+    # Half of it at a time, as units do: so the overviews need no more memory than the units.
+    halves = [halve(source.read(part), nodata) for part in below.strips(source.shard_px)]
+    level_arrays(plan, level, store).write(block, stacked(halves))
 
 
 @contextmanager

@@ -61,6 +61,19 @@ class Block:
         """Rows times columns."""
         return self.height * self.width
 
+    def strips(self, height: int) -> tuple["Block", ...]:
+        """The block cut across its height, north to south; the last has what is left.
+
+        Examples
+        --------
+        >>> Block(0, 0, 5, 9).strips(4)
+        (Block(row=0, col=0, height=4, width=9), Block(row=4, col=0, height=1, width=9))
+        """
+        return tuple(
+            Block(self.row + row, self.col, min(height, self.height - row), self.width)
+            for row in range(0, self.height, height)
+        )
+
     def intersection(self, other: "Block") -> "Block | None":
         """The pixels both have, or None where they share none.
 

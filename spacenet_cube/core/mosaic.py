@@ -110,7 +110,7 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
     else:
         _lay(plan, unit, pixels, sources, open_scene)
     if combines(plan.product) or any(source.seat.warp for source in sources.values()):
-        for block in _stripes(Block(0, 0, *shape_yx), STRIPE_ROWS):
+        for block in Block(0, 0, *shape_yx).strips(STRIPE_ROWS):
             part = _view(pixels, block)
             keep_valid(part.image, part.source_index, plan.product.nodata)
     return pixels
@@ -124,12 +124,6 @@ def _blank(shape: tuple[int, ...], nodata: float, dtype: str) -> Samples:
 def _view(pixels: Pixels, block: Block) -> Pixels:
     rows, cols = block.yx
     return Pixels(pixels.image[:, rows, cols], pixels.source_index[rows, cols])
-
-
-def _stripes(block: Block, rows: int) -> Iterator[Block]:
-    """A block, a bounded number of rows at a time."""
-    for step in range(0, block.height, rows):
-        yield Block(block.row + step, block.col, min(rows, block.height - step), block.width)
 
 
 def _moved(block: Block, origin: Block) -> Block:
@@ -255,7 +249,7 @@ def _source(plan: Plan, piece: Piece, resample: Resample) -> _Source:
 def _warp_blocks(block: Block, warp: Warp | None) -> Iterator[Block]:
     """A block in parts whose source pixels are bounded.  The cut does not show in the result."""
     if warp is None:
-        yield from _stripes(block, max(1, WARP_PX // block.width))
+        yield from block.strips(max(1, WARP_PX // block.width))
         return
     shrink = warp.scale_xy[0] * warp.scale_xy[1]
     most = max(1, int(WARP_PX * min(1.0, shrink)))
@@ -280,7 +274,7 @@ def _lay(
         source = sources[piece.scene]
         alone = not any(piece.target.intersection(block) for block in painted)
         with open_scene(source.scene, piece.window) as read:
-            for target in _stripes(piece.target, STRIPE_ROWS):
+            for target in piece.target.strips(STRIPE_ROWS):
                 part = _view(pixels, target)
                 block = _moved(target, unit.block)
                 if alone and source.passes_unchanged:
@@ -323,7 +317,7 @@ def _combine(
             for piece in unit.pieces
         }
         whole = Block(0, 0, unit.block.height, unit.block.width)
-        for stripe in _stripes(whole, _stripe_rows(unit, plan)):
+        for stripe in whole.strips(_stripe_rows(unit, plan)):
             here = [piece for piece in unit.pieces if piece.target.intersection(stripe)]
             for target in _columns(stripe, here):
                 under = [piece for piece in here if piece.target.intersection(target)]

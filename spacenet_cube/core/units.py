@@ -56,15 +56,7 @@ class Unit:
         """
         return tuple(
             Unit(self.number, part, tuple(_clipped(self, part, window_of)))
-            for row in range(0, self.block.height, height)
-            for part in [
-                Block(
-                    self.block.row + row,
-                    self.block.col,
-                    min(height, self.block.height - row),
-                    self.block.width,
-                )
-            ]
+            for part in self.block.strips(height)
         )
 
 
