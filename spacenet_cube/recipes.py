@@ -275,14 +275,20 @@ def _lines(node: yaml.Node, path: _Path, name: str) -> Iterator[tuple[_Path, int
 def _faults(name: str, lines: dict[_Path, int], error: ValidationError) -> list[str]:
     """A line a fault, top to bottom; what merely follows from a fault inside it is left out."""
     found = [(_place(lines, tuple(fault["loc"])), fault) for fault in error.errors()]
-    places = [place for place, _ in found]
     roots = [
         (lines.get(place, 1), _told(f"{name}, line {lines.get(place, 1)}", place, fault))
         for place, fault in found
-        if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
-        or fault["type"] == "missing"
+        if not _follows(place, fault, [other for other in found if other[1] is not fault])
     ]
     return list(dict.fromkeys(told for _, told in sorted(roots)))
+
+
+def _follows(place: _Path, fault: Any, others: Sequence[tuple[_Path, Any]]) -> bool:  # noqa: ANN401
+    """Whether a fault is there only because of another one, inside it."""
+    inside = [other for other, _ in others if other[: len(place)] == place]
+    if fault["type"] == "too_short":
+        return bool(inside)
+    return fault["type"] != "missing" and any(len(other) > len(place) for other in inside)
 
 
 def _place(lines: dict[_Path, int], loc: _Path) -> _Path:
