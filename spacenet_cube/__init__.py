@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from spacenet_cube.core.scene import Scene
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
+    from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
     from spacenet_cube.surveying import survey
+    from spacenet_cube.updating import Updated, update
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -43,10 +45,13 @@ _HOMES = {
     "Recipe": "core.recipe",
     "write_sample": "sample",
     "survey": "surveying",
+    "reference_grid": "likeness",
     "Scene": "core.scene",
     "plan": "core.plan",
     "Plan": "core.plan",
     "build": "building",
+    "update": "updating",
+    "Updated": "updating",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "drawing",
@@ -61,10 +66,13 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Recipe",
     "write_sample",
     "survey",
+    "reference_grid",
     "Scene",
     "plan",
     "Plan",
     "build",
+    "update",
+    "Updated",
     "open_cube",
     "cube_info",
     "quicklook",

@@ -17,11 +17,13 @@ from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.overview import halve, stacked
-from spacenet_cube.core.plan import Plan, Unit
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.schedule import schedule
+from spacenet_cube.core.units import Unit
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
 from spacenet_cube.read import reader
+from spacenet_cube.resampling import resample
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
 from spacenet_cube.storage import Location, from_environment, locate
@@ -81,9 +83,9 @@ def build(
     cube = target_location(to, target_options) / plan.cube_path
     make_way(plan, cube, replace=replace)
     count = workers or os.cpu_count() or 1
-    with _pool(executor, count) as pool:
+    with pool_of(executor, count) as pool:
         in_flight = count * _IN_FLIGHT_PER_WORKER
-        run = partial(_run, pool=pool, in_flight=in_flight, progress=progress)
+        run = partial(run_all, pool=pool, in_flight=in_flight, progress=progress)
         with scratch_folder(scratch) as folder, Stage(plan, folder) as stage:
             # Other machines do not share this one's mirrors: their units stage for themselves.
             shared = stage if executor is None else None
@@ -91,7 +93,7 @@ def build(
             run("build", partial(build_unit, plan, cube, stage=shared), ordered)
         for level in range(2, len(plan.levels)):
             name = f"overview {level} of {len(plan.levels) - 1}"
-            run(name, partial(build_overview, plan, cube, level), _overview_blocks(plan, level))
+            run(name, partial(build_overview, plan, cube, level), overview_blocks(plan, level))
     write_coordinates(plan, cube)
     publish(plan, cube)
     return cube.url
@@ -177,13 +179,13 @@ def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = 
     halves = []
     with _staged(plan, unit, stage) as staged:
         read = reader(plan.product.band_indexes, staged.local)
-        for part in unit.strips(plan.product.encoding.shard):
-            pixels = mosaic(plan, part, read)
+        for part in unit.strips(plan.product.encoding.shard, plan.window_of):
+            pixels = mosaic(plan, part, read, resample)
             native.write(part.block, pixels)
             if len(plan.levels) > 1:
                 halves.append(halve(pixels, plan.product.nodata))
     if halves:
-        level_arrays(plan, 1, cube).write(_half(unit.block), stacked(halves))
+        level_arrays(plan, 1, cube).write(half(unit.block), stacked(halves))
 
 
 @contextmanager
@@ -199,12 +201,13 @@ def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
         yield own
 
 
-def _half(block: Block) -> Block:
+def half(block: Block) -> Block:
     """Where a block lies in the next overview."""
     return Block(block.row // 2, block.col // 2, (block.height + 1) // 2, (block.width + 1) // 2)
 
 
-def _overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
+def overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
+    """The shards of an overview."""
     return tuple(blocks(plan.levels[level].shape_yx, plan.product.encoding.shard))
 
 
@@ -237,7 +240,7 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None
 
 
 @contextmanager
-def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
+def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
     """The caller's executor, or threads that are gone afterwards."""
     if executor is not None:
         yield executor
@@ -246,7 +249,7 @@ def _pool(executor: Executor | None, workers: int) -> Iterator[Executor]:
         yield pool
 
 
-def _run[T](
+def run_all[T](
     stage: str,
     task: Callable[[T], None],
     items: Iterable[T],

@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spacenet_cube.errors import CubeError
+from spacenet_cube.errors import CubeError, RecipeError
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from spacenet_cube.core.cost import Sample
     from spacenet_cube.core.plan import Plan
+    from spacenet_cube.core.recipe import Product
+    from spacenet_cube.core.wanted import Area
     from spacenet_cube.surveying import Survey
 
 app = typer.Typer(
@@ -64,6 +66,13 @@ WorkersOption = Annotated[
 ]
 ProfileOption = Annotated[
     str | None, typer.Option(help="Encoding: cloud or gdal312; default: the recipe's.")
+]
+BboxOption = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option("--bbox", help="Limit to west south east north, degrees."),
+]
+AreaOption = Annotated[
+    Path | None, typer.Option("--area", help="Limit to the polygons of a GeoJSON file.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
 
@@ -128,6 +137,8 @@ def plan_command(
     workers: WorkersOption = None,
     profile: ProfileOption = None,
     scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
     staging: StagingOption = None,
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
@@ -141,10 +152,12 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Survey the sources and show what a build would do and cost, without doing it."""
+    from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import figures_of
 
     access = _Access(source, source_option, target_option, staging, requester_pays)
-    with _plans(recipe, product, profile, scratch, access) as (planned, _):
+    limit = area_of(bbox, area)
+    with _plans(recipe, product, profile, scratch, access, limit) as (planned, _):
         count = workers or os.cpu_count() or 1
         figures = [
             figures_of(
@@ -176,7 +189,12 @@ def build_command(
     workers: WorkersOption = None,
     profile: ProfileOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a published cube.")] = False,
+    update_only: Annotated[
+        bool, typer.Option("--update", help="Rebuild only what changed in the sources.")
+    ] = False,
     scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
     staging: StagingOption = None,
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
@@ -185,24 +203,34 @@ def build_command(
 ) -> None:
     """Build cubes and publish them."""
     from spacenet_cube.building import build, check_target
+    from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import Bars
+    from spacenet_cube.updating import update
 
+    if replace and update_only:
+        raise RecipeError(
+            "--replace builds all of a cube and --update only what changed; give one of the two"
+        )
     built: list[dict[str, Any]] = []
     access = _Access(source, source_option, target_option, staging, requester_pays)
-    target = access.target
-    with _plans(recipe, product, profile, scratch, access) as (planned, shown):
-        for one, _ in planned:
+    target, limit = access.target, area_of(bbox, area)
+    with _plans(recipe, product, profile, scratch, access, limit) as (planned, shown):
+        for one, _ in planned if not update_only else ():
             check_target(one, to, replace=replace, target_options=target)
         for one, _ in planned:
-            url = build(
-                one,
-                to,
-                workers=workers,
-                replace=replace,
-                target_options=target,
-                scratch=scratch,
-                progress=Bars(shown, one.product.name).tell,
-            )
+            common: dict[str, Any] = {
+                "workers": workers,
+                "target_options": target,
+                "scratch": scratch,
+                "progress": Bars(shown, one.product.name).tell,
+            }
+            if update_only:
+                done = update(one, to, **common)
+                built.append({"product": one.product.name, "cube": done.url} | asdict(done))
+                if not as_json:
+                    typer.echo(str(done))
+                continue
+            url = build(one, to, replace=replace, **common)
             built.append({"product": one.product.name, "cube": url, "digest": one.digest})
             if not as_json:
                 typer.echo(url)
@@ -279,24 +307,27 @@ def _plans(
     profile: str | None,
     scratch: Path | None,
     access: _Access,
+    area: "Area | None",
 ) -> Iterator[tuple[list[tuple["Plan", "Survey"]], "Progress"]]:
     """Plans of the products asked for; what was unpacked for them is gone afterwards."""
     from spacenet_cube.building import target_location
     from spacenet_cube.core.plan import plan
+    from spacenet_cube.likeness import reference_grid
     from spacenet_cube.recipes import load_recipe
     from spacenet_cube.scratch import scratch_folder
     from spacenet_cube.surveying import survey
     from spacenet_cube.terminal import Bars, bars
 
     recipe = load_recipe(name)
+    recipe = recipe if area is None else recipe.with_area(area)
     wanted = [recipe.product(p) for p in products or ()] or list(recipe.products)
     if profile is not None:
         wanted = [product.with_profile(profile) for product in wanted]
     staging = target_location(access.staging, access.target) if access.staging else None
     with bars() as shown, scratch_folder(scratch) as folder:
-        planned = []
-        for product in dict.fromkeys(wanted):
-            found = survey(
+
+        def scenes_of(product: "Product") -> "Survey":
+            return survey(
                 recipe,
                 product,
                 source=access.source,
@@ -305,7 +336,12 @@ def _plans(
                 scratch=folder / product.name,
                 progress=Bars(shown, product.name).tell,
             )
-            planned.append((plan(recipe, product, found), found))
+
+        planned = []
+        for product in dict.fromkeys(wanted):
+            reference = reference_grid(recipe, product, scenes_of)
+            found = scenes_of(product)
+            planned.append((plan(recipe, product, found, reference=reference), found))
         yield planned, shown
 
 

@@ -11,9 +11,9 @@ from zarr.storage import MemoryStore, StorePath
 from spacenet_cube.core.cost import Sample
 from spacenet_cube.core.documents import pixel_arrays
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import Samples
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.validity import Samples
 from spacenet_cube.read import reader
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage

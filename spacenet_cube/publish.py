@@ -95,6 +95,31 @@ def make_way(plan: Plan, cube: Location, *, replace: bool) -> None:
         ) from error
 
 
+def unpublish(plan: Plan, cube: Location) -> None:
+    """Take a published cube's documents away, the root's first, and leave its pixels.
+
+    Parameters
+    ----------
+    plan
+        What will stand there next, on the same levels; it is kept beside the cube until then.
+    cube
+        Where the cube is.
+
+    Raises
+    ------
+    StoreError
+        If the store refuses or fails.
+    """
+    try:
+        unfinished(cube).write_bytes(json.dumps(plan.to_dict()).encode())
+        for path in reversed(list(group_documents(plan))):
+            (cube / path / ROOT if path else cube / ROOT).remove()
+    except OSError as error:
+        raise StoreError(
+            f"{cube.url} cannot be unpublished: {error}; check the permissions, then build again"
+        ) from error
+
+
 def publish(plan: Plan, cube: Location) -> None:
     """Store a cube's documents, the root's last: from then on it can be opened.
 

@@ -13,8 +13,9 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import OpenScene, ReadWindow, Samples
+from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.validity import Samples
 from spacenet_cube.errors import SourceError
 
 GDAL_OPTIONS = {

@@ -5,6 +5,7 @@ aliases and duplicate keys are checked first: 271 bytes of aliases expand to 43 
 items, and a duplicate key would silently win.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ import yaml
 from pydantic import ValidationError
 
 from spacenet_cube.core.recipe import Recipe
+from spacenet_cube.core.wanted import Area
 from spacenet_cube.errors import RecipeError
 
 LIMIT_BYTES = 1 << 20
 """Largest recipe that is read."""
 
+LIMIT_POLYGON_BYTES = 1 << 24
+"""Largest polygon file that is read."""
+
 LIMIT_DEPTH = 20
 """Deepest nesting that is read; recipes need 6."""
 
+_POLYGON_SUFFIXES = frozenset({".geojson", ".json"})
 _SUFFIXES = (".yaml", ".yml")
 _Path = tuple[str | int, ...]
 
@@ -76,7 +82,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read: {error}; name a readable recipe") from error
-    return parse_recipe(text, str(path))
+    return parse_recipe(text, str(path), folder=path.parent)
 
 
 def _find(recipe: str | Path) -> Path:
@@ -93,7 +99,7 @@ def _find(recipe: str | Path) -> Path:
     )
 
 
-def parse_recipe(text: str, name: str = "recipe") -> Recipe:
+def parse_recipe(text: str, name: str = "recipe", *, folder: Path | None = None) -> Recipe:
     """Check the text of a recipe.
 
     Parameters
@@ -102,6 +108,8 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
         YAML.
     name
         What messages call it: the path of the file, say.
+    folder
+        Where the polygon files that it names lie; none is read by default.
 
     Returns
     -------
@@ -127,9 +135,95 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{name}: this is not YAML: {error}; mend the file") from error
     try:
+        _read_polygons(data, folder)
         return Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError("\n".join(_faults(name, lines, error))) from error
+
+
+def _read_polygons(data: object, folder: Path | None) -> None:
+    """Put the content of polygon files in the place of their names."""
+    if not isinstance(data, dict):
+        return
+    products = data.get("products")
+    cut = [
+        line
+        for product in (products if isinstance(products, list) else ())
+        if isinstance(product, dict) and isinstance(product.get("cutlines"), list)
+        for line in product["cutlines"]
+    ]
+    for holder in (data.get("area"), *cut):
+        named = holder.get("polygon") if isinstance(holder, dict) else None
+        if isinstance(named, str) and Path(named).suffix.lower() in _POLYGON_SUFFIXES:
+            holder["polygon"] = _polygon_file(named, folder)
+
+
+def _polygon_file(named: str, folder: Path | None) -> object:
+    """A polygon file beside the recipe: a recipe from anyone reaches no other."""
+    if folder is None or Path(named).name != named:
+        raise RecipeError(
+            f"polygon file {named!r} must lie beside the recipe file; put it there and give its "
+            "name alone, or write the polygon out as WKT"
+        )
+    return read_geojson(folder / named)
+
+
+def read_geojson(path: Path) -> object:
+    """Read a GeoJSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    object
+        Its JSON.
+
+    Raises
+    ------
+    RecipeError
+        If it is too large, cannot be read, or is no JSON.
+    """
+    try:
+        if path.stat().st_size > LIMIT_POLYGON_BYTES:
+            raise RecipeError(
+                f"{path} has more than {LIMIT_POLYGON_BYTES:,} bytes; simplify the polygon"
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}; name a GeoJSON file") from error
+
+
+def area_of(bbox: Sequence[float] | None = None, polygon: Path | None = None) -> Area | None:
+    """The area that a user asks for, in longitude and latitude.
+
+    Parameters
+    ----------
+    bbox
+        West, south, east, north, degrees.
+    polygon
+        A GeoJSON file.
+
+    Returns
+    -------
+    Area or None
+        None where neither is given.
+
+    Raises
+    ------
+    RecipeError
+        If both are given, or either is wrong.
+    """
+    if bbox is None and polygon is None:
+        return None
+    shape = None if polygon is None else read_geojson(polygon)
+    try:
+        return Area.model_validate({"bbox": bbox, "polygon": shape})
+    except ValidationError as error:
+        told = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise RecipeError(f"area: {told}") from error
 
 
 def _refuse_tricks(text: str, name: str) -> None:

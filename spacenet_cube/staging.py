@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Self
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.plan import Plan, Unit
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.tiff import Structure, TiffError
+from spacenet_cube.core.units import Unit
 from spacenet_cube.errors import CubeError, SourceError
 from spacenet_cube.mirror import Mirror
 from spacenet_cube.storage import FAULTS, locate

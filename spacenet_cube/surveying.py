@@ -6,6 +6,7 @@ Every fault of every file is found in one go, so that a user mends a source once
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, overload
 
@@ -294,10 +295,16 @@ def _scene(raster: _Raster) -> Scene:
         nodata=header.nodata,
         layout=header.layout,
         acquired=acquired_from_name(name),
+        modified=_modified(Path(place.path)) if place.is_local and not file.etag else None,
         row_col=row_col_from_name(name),
         data_bytes=header.data_bytes,
         access=place.options,
     )
+
+
+def _modified(path: Path) -> str | None:
+    """When a local file last changed: what tells a new delivery of the same size from the old."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat() if path.exists() else None
 
 
 def _store_tag(file: SourceFile) -> str | None:

@@ -4,6 +4,7 @@ The arrays are made from the plan's documents, which are not stored yet.  So a c
 is being written has no metadata at all, and nothing can open it by mistake.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,32 @@ class LevelArrays:
                 f"{self.cube.url} failed: {self.cube.told(error)}; free space or mend the store, "
                 "then build again"
             ) from error
+
+    def renumber(self, block: Block, numbers: Sequence[int]) -> None:
+        """Give the scenes of a block other numbers, shard by shard.
+
+        Parameters
+        ----------
+        block
+            Pixels of the level; it starts on a shard and ends on one or at the edge.
+        numbers
+            New number by old one, from 0, which stays 0.
+
+        Raises
+        ------
+        StoreError
+            If the store refuses or fails, or a chunk is missing or damaged.
+        """
+        table = np.array(numbers, self.source_index.dtype)
+        for part in blocks((block.height, block.width), self.shard_px):
+            there = Block(block.row + part.row, block.col + part.col, part.height, part.width)
+            try:
+                self.source_index[there.yx] = table[np.asarray(self.source_index[there.yx])]
+            except (OSError, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
+                raise StoreError(
+                    f"renumbering {there} of {self.source_index.store_path} failed: {error}; "
+                    "build again with --replace"
+                ) from error
 
     def read(self, block: Block) -> Pixels:
         """Read a block back.

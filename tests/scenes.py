@@ -17,9 +17,10 @@ from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import OpenScene, ReadWindow, Samples
+from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.recipe import Encoding, Expect, Licence, Product, Recipe
 from spacenet_cube.core.scene import Layout, Scene
+from spacenet_cube.core.validity import Samples
 
 STRIPS = Layout(block_yx=(1, 64), tiled=False, interleave="pixel", compression=None)
 UTM = "EPSG:32611"

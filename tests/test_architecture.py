@@ -26,12 +26,14 @@ LAYERS: tuple[frozenset[str], ...] = (
             "accessor",
             "archive",
             "info",
+            "likeness",
             "listing",
             "opening",
             "publish",
             "drawing",
             "read",
             "recipes",
+            "resampling",
             "sample",
             "surveying",
             "cache",
@@ -43,6 +45,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"building", "estimating"}),
+    frozenset({"updating"}),
     frozenset({"terminal"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
@@ -50,6 +53,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From the bottom up.  A module imports from layers below its own; a folder is one module."""
 
 NEIGHBOURS: dict[tuple[str, str], str] = {
+    ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",

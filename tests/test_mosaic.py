@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from rasterio.merge import merge
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import mosaic, valid_yx
-from spacenet_cube.core.plan import STRIPE_ROWS, plan, units
+from spacenet_cube.core.mosaic import mosaic
+from spacenet_cube.core.placing import Seat
+from spacenet_cube.core.plan import STRIPE_ROWS, plan
+from spacenet_cube.core.units import units
+from spacenet_cube.core.validity import valid_yx
 from spacenet_cube.errors import SourceError
 from spacenet_cube.read import reader
+from spacenet_cube.resampling import resample
 from tests.scenes import (
     Lattice,
     blocks_within,
@@ -70,7 +74,7 @@ def made_of(plan, images, *, edge=None, open_scene=None):
     image = np.zeros((len(plan.bands), *shape), plan.dtype)
     index = np.zeros(shape, np.uint16)
     for unit in cut:
-        pixels = mosaic(plan, unit, open_scene or in_memory(images))
+        pixels = mosaic(plan, unit, open_scene or in_memory(images), resample)
         image[:, *unit.block.yx] = pixels.image
         index[unit.block.yx] = pixels.source_index
     return image, index
@@ -144,6 +148,7 @@ def test_first_of_scenes_is_last_of_the_same_scenes_reversed(delivery):
     turned = replace(
         plan,
         scenes=plan.scenes[::-1],
+        seats=plan.seats[::-1],
         product=plan.product.model_copy(update={"mosaic": other}),
         units=units(plan.grid.shape_yx, 32, blocks[::-1]),
     )
@@ -187,6 +192,7 @@ def test_a_mosaic_of_one_scene_is_that_scene(delivery):
     alone = replace(
         plan, scenes=(only,), units=units(only.shape_yx, 32, [Block(0, 0, *only.shape_yx)])
     )
+    alone = replace(alone, seats=(Seat(Block(0, 0, *only.shape_yx)),))
     alone = replace(alone, grid=replace(plan.grid, shape_yx=only.shape_yx))
     assume(only.nodata is None or only.nodata == plan.product.nodata)
 
@@ -294,7 +300,7 @@ def test_an_error_from_a_read_is_an_error_and_never_nodata():
     made = plan(recipe(), "P", [Lattice().cut("b.tif", Block(0, 0, 4, 4))])
 
     with pytest.raises(SourceError, match=r"b\.tif cannot be read"):
-        mosaic(made, made.units[0], broken)
+        mosaic(made, made.units[0], broken, resample)
 
     assert closed == [True]
 

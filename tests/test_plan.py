@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.plan import Plan, level_name, plan, summary, units
-from spacenet_cube.core.recipe import Encoding, Licence, NativeGrid, Product
+from spacenet_cube.core.plan import Plan, level_name, plan, summary
+from spacenet_cube.core.recipe import Encoding, Licence, Product
 from spacenet_cube.core.scene import Layout
+from spacenet_cube.core.units import units
+from spacenet_cube.core.wanted import NativeGrid
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.recipes import load_recipe
 from tests.scenes import (

@@ -499,7 +499,7 @@ def test_bands_are_looked_up_described_or_merely_named():
         ({"encoding": {"chunk": 512, "shard": 1000}}, "does not hold whole chunks of 512"),
         ({"encoding": {"chunk": 8}}, "greater than or equal to 16"),
         ({"encoding": {"profile": "fast"}}, "'cloud' or 'gdal312'"),
-        ({"mosaic": "median"}, "'first' or 'last'"),
+        ({"mosaic": "mode"}, "'median' or 'feather'"),
         ({"grid": {"tolerance_px": 0.6}}, "less than or equal to 0.5"),
         ({"expect": {"dtype": "int64"}}, "'uint8'"),
         ({"aliases": ["P"]}, "'P' stands twice"),

@@ -13,8 +13,9 @@ from rasterio.shutil import copy as raster_copy
 
 import spacenet_cube as sc
 from spacenet_cube.building import build_unit
-from spacenet_cube.core.plan import Plan, Unit
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tiff import structure
+from spacenet_cube.core.units import Unit
 from spacenet_cube.storage import Location, locate
 from tests.s3_servers import free_port
 

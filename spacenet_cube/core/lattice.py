@@ -88,7 +88,7 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     height = _pixel_edge([-scene.transform.e for scene in scenes])
     west = min(scene.transform.c for scene in scenes)
     north = max(scene.transform.f for scene in scenes)
-    placed = [_snap(scene, west, north, width, height) for scene in scenes]
+    placed = [snap(scene, west, north, width, height) for scene in scenes]
     deviation_px = max(max(map(abs, off)) for _, off in placed)
     if deviation_px > tolerance_px:
         worst = _odd_one([off for _, off in placed])
@@ -113,7 +113,7 @@ def _odd_one(off_px: Sequence[tuple[float, ...]]) -> int:
     )
 
 
-def _snap(
+def snap(
     scene: Scene, west: float, north: float, width: float, height: float
 ) -> tuple[Block, tuple[float, ...]]:
     """The block nearest to a scene, and how far its four edges are from it in pixels."""

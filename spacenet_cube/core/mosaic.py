@@ -1,29 +1,72 @@
 """Mosaics: many scenes on one block of pixels.
 
-Pure: where samples come from is handed in.  Overlap is decided by validity, never by
-rectangles, so one scene's fill cannot hide another scene's ground.
+Pure: where samples come from, and who resamples them, is handed in.  Overlap is decided by
+validity, never by rectangles, so one scene's fill cannot hide another scene's ground.
+Work goes by stripes, so memory beside the unit is bounded.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.plan import STRIPE_ROWS, Piece, Plan, Unit
+from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.core.placing import Seat, grown
+from spacenet_cube.core.plan import STRIPE_ROWS, WARP_PX, Plan
+from spacenet_cube.core.polygons import inside
+from spacenet_cube.core.rules import (
+    Layer,
+    Mask,
+    combine,
+    combines,
+    feather_weight,
+    precedence,
+    reach_px,
+)
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.units import Piece, Unit
+from spacenet_cube.core.validity import Samples, keep_valid, valid_yx
+from spacenet_cube.core.warp import Warp, is_wholly_inside, scene_window
 
-Samples = NDArray[Any]
-"""Shape (band, y, x)."""
+_WARP_ROWS = 512
+_TILE_PX = 256
 
 ReadWindow = Callable[[Block, Samples], None]
 """Fill an array (band, y, x) with the samples of a window of one scene."""
 
 OpenScene = Callable[[Scene, Block], AbstractContextManager[ReadWindow]]
 """Open a scene to read windows inside one window of it, and close it again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampling:
+    """What is to be resampled, and onto which pixels."""
+
+    scene: str
+    """Id of the scene, for messages."""
+
+    samples: Samples
+    """Shape (band + 1, y, x): the last band is 1 where valid, and all are 0 elsewhere."""
+
+    window: Block
+    """Pixels of the scene that the samples are."""
+
+    block: Block
+    """Pixels of the grid to make."""
+
+    warp: Warp
+    """The map between them."""
+
+    has_gaps: bool
+    """Whether any sample is not valid, so that kernels must leave it out."""
+
+
+Resample = Callable[[Resampling], Samples]
+"""Resample onto the block; shape (band + 1, y, x), the last band 1 where valid, 0 elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,40 +80,7 @@ class Pixels:
     """Shape (y, x): 0 is no data, k the k-th scene."""
 
 
-def valid_yx(samples: Samples, nodata: float) -> NDArray[np.bool_]:
-    """Say which pixels hold data: those where any band differs from nodata.
-
-    Parameters
-    ----------
-    samples
-        Shape (band, y, x).
-    nodata
-        Value that marks no data when every band holds it; NaN for float samples.
-
-    Returns
-    -------
-    array of bool
-        Shape (y, x).
-
-    Examples
-    --------
-    >>> valid_yx(np.array([[[0, 0]], [[0, 7]]]), 0)
-    array([[False,  True]])
-    """
-    found: NDArray[np.bool_] = _differs(samples[0], nodata)
-    for band in samples[1:]:
-        if found.all():
-            break
-        found |= _differs(band, nodata)
-    return found
-
-
-def _differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
-    different: NDArray[np.bool_] = ~np.isnan(band) if np.isnan(nodata) else band != nodata
-    return different
-
-
-def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
+def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) -> Pixels:
     """Bring the scenes of a unit onto its pixels.
 
     Parameters
@@ -81,6 +91,8 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
         What to make.
     open_scene
         Opens a scene for reading.
+    resample
+        Resamples what does not lie on the grid.
 
     Returns
     -------
@@ -92,22 +104,15 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene) -> Pixels:
         _blank((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
         np.zeros(shape_yx, plan.source_index_dtype),
     )
-    painted: list[Block] = []
-    for piece in _by_precedence(unit.pieces, plan.product.mosaic):
-        scene = plan.scenes[piece.scene - 1]
-        layer = _Layer(piece.scene, scene.nodata, plan.product.nodata)
-        alone = not any(piece.target.intersection(block) for block in painted)
-        with open_scene(scene, piece.window) as read:
-            for window, target in _stripes(piece):
-                part = _view(pixels, target)
-                if alone:
-                    read(window, part.image)
-                    _number(part, layer)
-                else:
-                    samples = np.empty(part.image.shape, part.image.dtype)
-                    read(window, samples)
-                    _lay_under(part, layer, samples)
-        painted.append(piece.target)
+    sources = {piece.scene: _source(plan, piece, resample) for piece in unit.pieces}
+    if combines(plan.product):
+        _combine(plan, unit, pixels, sources, open_scene)
+    else:
+        _lay(plan, unit, pixels, sources, open_scene)
+    if combines(plan.product) or any(source.seat.warp for source in sources.values()):
+        for block in Block(0, 0, *shape_yx).strips(STRIPE_ROWS):
+            part = _view(pixels, block)
+            keep_valid(part.image, part.source_index, plan.product.nodata)
     return pixels
 
 
@@ -116,64 +121,247 @@ def _blank(shape: tuple[int, ...], nodata: float, dtype: str) -> Samples:
     return np.zeros(shape, dtype) if nodata == 0 else np.full(shape, nodata, dtype)
 
 
-def _by_precedence(pieces: Sequence[Piece], rule: Literal["first", "last"]) -> Sequence[Piece]:
-    """The winner first, so that both rules are one rule."""
-    return pieces if rule == "first" else tuple(reversed(pieces))
-
-
-def _stripes(piece: Piece) -> list[tuple[Block, Block]]:
-    """Window and target, a bounded number of rows at a time."""
-    window, target = piece.window, piece.target
-    steps = range(0, window.height, STRIPE_ROWS)
-    return [
-        (
-            Block(window.row + step, window.col, rows, window.width),
-            Block(target.row + step, target.col, rows, target.width),
-        )
-        for step in steps
-        for rows in [min(STRIPE_ROWS, window.height - step)]
-    ]
-
-
 def _view(pixels: Pixels, block: Block) -> Pixels:
     rows, cols = block.yx
     return Pixels(pixels.image[:, rows, cols], pixels.source_index[rows, cols])
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """What is to be known of a scene to lay it."""
+def _moved(block: Block, origin: Block) -> Block:
+    """A block counted from the grid's corner rather than from a unit's."""
+    return Block(block.row + origin.row, block.col + origin.col, block.height, block.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """A scene as pixels of the grid."""
 
     number: int
     """Number of the scene, from 1."""
 
-    tag: float | None
-    """The file's own nodata tag."""
+    scene: Scene
+    """What is read."""
+
+    seat: Seat
+    """How it lies on the grid."""
 
     nodata: float
     """The product's nodata."""
 
-    def valid(self, samples: Samples) -> NDArray[np.bool_]:
+    cutlines: tuple[Any, ...]
+    """Polygons on the grid, of each of which a pixel must lie inside."""
+
+    resample: Resample
+    """Who resamples."""
+
+    @property
+    def passes_unchanged(self) -> bool:
+        """Whether its samples can be read straight into place."""
+        return self.seat.warp is None
+
+    def valid(self, samples: Samples) -> Mask:
         """Valid (y, x) by the product's nodata and, where the file has a tag, by that too."""
         found = valid_yx(samples, self.nodata)
-        if self.tag is None or self.tag == self.nodata:
+        if self.scene.nodata is None or self.scene.nodata == self.nodata:
             return found
-        return found & valid_yx(samples, self.tag)
+        return found & valid_yx(samples, self.scene.nodata)
+
+    def keep(self, valid: Mask, block: Block) -> Mask:
+        """What of a block's valid pixels the cutlines leave."""
+        for polygons in self.cutlines:
+            valid &= inside(polygons, block)
+        return valid
+
+    def layer(self, block: Block, read: ReadWindow, like: Samples) -> Layer:
+        """The scene on any block of the grid: not valid where it does not reach."""
+        samples = np.zeros((like.shape[0], block.height, block.width), like.dtype)
+        valid = np.zeros(samples.shape[1:], bool)
+        shared = block.intersection(self.seat.block)
+        for part in _warp_blocks(shared, self.seat.warp) if shared else ():
+            rows, cols = part.relative_to(block).yx
+            if self.seat.warp is None:
+                found = np.empty((like.shape[0], part.height, part.width), like.dtype)
+                read(part.relative_to(self.seat.block), found)
+                ours = self.valid(found)
+            else:
+                found, ours = self._resampled(part, read, like, self.seat.warp)
+            samples[:, rows, cols] = found
+            valid[rows, cols] = self.keep(ours, part)
+        return Layer(self.number, samples, valid)
+
+    def _resampled(
+        self, block: Block, read: ReadWindow, like: Samples, warp: Warp
+    ) -> tuple[Samples, Mask]:
+        """A block of the grid from the source pixels that it needs."""
+        count = like.shape[0]
+        window = scene_window(warp, self.scene.shape_yx, block)
+        made = np.zeros((count + 1, block.height, block.width), like.dtype)
+        if window is None:
+            return made[:count], made[count] > 0
+        samples = np.empty((count + 1, window.height, window.width), like.dtype)
+        read(window, samples[:count])
+        valid = self.valid(samples[:count])
+        if not valid.any():
+            return made[:count], made[count] > 0
+        samples[count] = valid
+        np.copyto(samples, np.zeros((), samples.dtype), where=~valid)
+        for part in blocks((block.height, block.width), _TILE_PX):
+            self._resample_tile(made[:, *part.yx], _moved(part, block), samples, window)
+        # Kernels that overshoot leave a float mask a hair below 1.
+        return made[:count], made[count] > _HALF
+
+    def _resample_tile(self, made: Samples, tile: Block, samples: Samples, window: Block) -> None:
+        """A tile of the grid, small enough for the processor's cache, from samples at hand."""
+        warp = self.seat.warp
+        needed = scene_window(warp, self.scene.shape_yx, tile) if warp else None
+        # Edges are sampled: those of a tile may need a pixel more than those of the whole gave.
+        needed = needed.intersection(window) if needed else None
+        if warp is None or needed is None:
+            return
+        part = samples[:, *needed.relative_to(window).yx]
+        valid = part[-1] > 0
+        if valid.any():
+            inside = is_wholly_inside(warp, self.scene.shape_yx, tile)
+            has_gaps = not (inside and valid.all())
+            wanted = Resampling(self.scene.id, part, needed, tile, warp, has_gaps)
+            made[...] = self.resample(wanted)
+
+    def weighted(self, layer: Layer, block: Block, read: ReadWindow, most_px: int) -> Layer:
+        """The same layer with the weight of every pixel for feathering."""
+        wide = self.layer(grown(block, most_px), read, layer.samples)
+        middle = (
+            slice(most_px, most_px + block.height),
+            slice(most_px, most_px + block.width),
+        )
+        weight = feather_weight(wide.valid, most_px)[middle]
+        return Layer(layer.number, layer.samples, layer.valid, weight)
 
 
-def _number(part: Pixels, layer: _Layer) -> None:
-    """Number the valid pixels of a scene that lies alone; the others become nodata."""
-    valid = layer.valid(part.image)
-    if valid.all():
-        part.source_index[...] = layer.number
+_HALF = 0.5
+
+
+def _source(plan: Plan, piece: Piece, resample: Resample) -> _Source:
+    scene = plan.scenes[piece.scene - 1]
+    cutlines = plan.cutlines_of(scene)
+    seat = plan.seats[piece.scene - 1]
+    return _Source(piece.scene, scene, seat, plan.product.nodata, cutlines, resample)
+
+
+def _warp_blocks(block: Block, warp: Warp | None) -> Iterator[Block]:
+    """A block in parts whose source pixels are bounded.  The cut does not show in the result."""
+    if warp is None:
+        yield from block.strips(max(1, WARP_PX // block.width))
         return
-    part.source_index[valid] = layer.number
-    if layer.tag is not None:
-        np.copyto(part.image, np.asarray(layer.nodata, part.image.dtype), where=~valid)
+    shrink = warp.scale_xy[0] * warp.scale_xy[1]
+    most = max(1, int(WARP_PX * min(1.0, shrink)))
+    rows = max(1, min(_WARP_ROWS, int(most**0.5)))
+    cols = max(1, most // rows)
+    for row in range(0, block.height, rows):
+        for part in blocks((min(rows, block.height - row), block.width), cols):
+            yield _moved(part, Block(block.row + row, block.col, 0, 0))
 
 
-def _lay_under(part: Pixels, layer: _Layer, samples: Samples) -> None:
+def _lay(
+    plan: Plan,
+    unit: Unit,
+    pixels: Pixels,
+    sources: dict[int, _Source],
+    open_scene: OpenScene,
+) -> None:
+    """Lay scenes one under the other, the winner first."""
+    rank = {number: k for k, number in enumerate(precedence(plan.product, plan.scenes))}
+    painted: list[Block] = []
+    for piece in sorted(unit.pieces, key=lambda piece: rank[piece.scene]):
+        source = sources[piece.scene]
+        alone = not any(piece.target.intersection(block) for block in painted)
+        with open_scene(source.scene, piece.window) as read:
+            for target in piece.target.strips(STRIPE_ROWS):
+                part = _view(pixels, target)
+                block = _moved(target, unit.block)
+                if alone and source.passes_unchanged:
+                    _read_straight(part, source, block, read)
+                else:
+                    _lay_under(part, source.layer(block, read, part.image))
+        painted.append(piece.target)
+
+
+def _read_straight(part: Pixels, source: _Source, block: Block, read: ReadWindow) -> None:
+    """Put an unchanged scene where nothing lies yet; what is not valid becomes nodata."""
+    read(block.relative_to(source.seat.block), part.image)
+    valid = source.keep(source.valid(part.image), block)
+    if valid.all():
+        part.source_index[...] = source.number
+        return
+    part.source_index[valid] = source.number
+    if source.scene.nodata is not None or source.cutlines:
+        np.copyto(part.image, np.asarray(source.nodata, part.image.dtype), where=~valid)
+
+
+def _lay_under(part: Pixels, layer: Layer) -> None:
     """Put a scene only where no winner holds data."""
-    free = layer.valid(samples) & (part.source_index == 0)
-    np.copyto(part.image, samples, where=free)
+    free = layer.valid & (part.source_index == 0)
+    np.copyto(part.image, layer.samples, where=free)
     part.source_index[free] = layer.number
+
+
+def _combine(
+    plan: Plan,
+    unit: Unit,
+    pixels: Pixels,
+    sources: dict[int, _Source],
+    open_scene: OpenScene,
+) -> None:
+    """Combine scenes stripe by stripe, so that only stripes of all of them are held."""
+    with ExitStack() as stack:
+        readers = {
+            piece.scene: stack.enter_context(open_scene(sources[piece.scene].scene, piece.window))
+            for piece in unit.pieces
+        }
+        whole = Block(0, 0, unit.block.height, unit.block.width)
+        for stripe in whole.strips(_stripe_rows(unit, plan)):
+            here = [piece for piece in unit.pieces if piece.target.intersection(stripe)]
+            for target in _columns(stripe, here):
+                under = [piece for piece in here if piece.target.intersection(target)]
+                pairs = [(sources[piece.scene], readers[piece.scene]) for piece in under]
+                block = _moved(target, unit.block)
+                _combine_block(plan, _view(pixels, target), block, pairs)
+
+
+def _stripe_rows(unit: Unit, plan: Plan) -> int:
+    """Rows at once: fewer where many scenes overlap or feathering needs a wide margin."""
+    many = max(1, len(unit.pieces))
+    most = WARP_PX // (unit.block.width * many)
+    return max(1, min(most, STRIPE_ROWS), min(reach_px(plan.product), STRIPE_ROWS))
+
+
+def _columns(stripe: Block, pieces: Sequence[Piece]) -> Iterator[Block]:
+    """A stripe, cut where scenes begin and end, without the parts that hold none."""
+    ends = {stripe.col, stripe.col + stripe.width}
+    for piece in pieces:
+        ends |= {piece.target.col, piece.target.col + piece.target.width}
+    inner = sorted(end for end in ends if stripe.col <= end <= stripe.col + stripe.width)
+    for left, right in pairwise(inner):
+        block = Block(stripe.row, left, stripe.height, right - left)
+        if any(piece.target.intersection(block) for piece in pieces):
+            yield block
+
+
+def _combine_block(
+    plan: Plan,
+    part: Pixels,
+    block: Block,
+    pairs: Sequence[tuple[_Source, ReadWindow]],
+) -> None:
+    """Combine the scenes that reach a block; one alone is laid as it is."""
+    product = plan.product
+    found = [(source, read, source.layer(block, read, part.image)) for source, read in pairs]
+    found = [triple for triple in found if triple[2].valid.any()]
+    layers = [layer for _, _, layer in found]
+    if len(layers) == 1:
+        _lay_under(part, layers[0])
+    elif layers:
+        if product.mosaic == "feather" and np.sum([layer.valid for layer in layers], 0).max() > 1:
+            most_px = product.feather_px
+            layers = [source.weighted(layer, block, read, most_px) for source, read, layer in found]
+        image, index = combine(product.mosaic, layers, product.nodata)
+        np.copyto(part.image, image, where=index > 0)
+        part.source_index[...] = index

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spacenet_cube.core.mosaic import Pixels, Samples
+from spacenet_cube.core.mosaic import Pixels
+from spacenet_cube.core.validity import keep_valid
 
 _QUAD = 4
 _STRIPE_ROWS = 256
@@ -52,7 +53,7 @@ def halve(pixels: Pixels, nodata: float) -> Pixels:
         valid = index > 0
         for band, out in zip(pixels.image, half.image, strict=True):
             out[there] = _average(_even(band[here], nodata), valid, nodata)
-        _keep_valid(half.image[:, there], half.source_index[there], nodata)
+        keep_valid(half.image[:, there], half.source_index[there], nodata)
     return half
 
 
@@ -136,18 +137,3 @@ def _most_common(index: NDArray[Any]) -> NDArray[Any]:
         best[wins] = candidate[wins]
         most[wins] = votes[wins]
     return best
-
-
-def _keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> None:
-    """Keep a valid pixel from averaging to nodata in every band, which would hide it."""
-    if np.isnan(nodata) or (source_index == 0).all():
-        return
-    lost = (image == nodata).all(axis=0) & (source_index > 0)
-    if lost.any():
-        step = image.dtype.type(1)
-        moved = image[0][lost]
-        image[0][lost] = moved + step if nodata < _greatest(image.dtype) else moved - step
-
-
-def _greatest(dtype: np.dtype[Any]) -> float:
-    return float(np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max)

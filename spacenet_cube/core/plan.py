@@ -5,9 +5,10 @@ the build.  A plan holds no credentials and no clock, and pickles small.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
 from hashlib import sha256
 from math import isfinite
 from typing import Any
@@ -16,10 +17,14 @@ import numpy as np
 
 from spacenet_cube.core.bands import Band
 from spacenet_cube.core.expectations import differences
-from spacenet_cube.core.grid import Block, Grid, blocks, levels
-from spacenet_cube.core.lattice import place_on_lattice
+from spacenet_cube.core.grid import Block, Grid, levels
+from spacenet_cube.core.placing import Seat, grown, seat_scenes
+from spacenet_cube.core.polygons import on_grid
 from spacenet_cube.core.recipe import Licence, Product, Recipe
+from spacenet_cube.core.rules import check_order, combines, reach_px
 from spacenet_cube.core.scene import Scene, scene_order
+from spacenet_cube.core.units import Unit, units
+from spacenet_cube.core.wanted import Area
 from spacenet_cube.errors import RecipeError
 
 SHARDS_PER_UNIT = 2
@@ -28,70 +33,14 @@ SHARDS_PER_UNIT = 2
 STRIPE_ROWS = 512
 """Rows handled at once inside a unit, which bounds the memory beside the unit itself."""
 
+WARP_PX = 1 << 20
+"""Source or target pixels that are resampled at once, for the same reason."""
+
 _MANY_SCENES = np.iinfo(np.uint16).max
 _ENCODED_SHARE = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The part of one scene that lands in one unit."""
-
-    scene: int
-    """Number of the scene, from 1, as `source_index` holds it."""
-
-    window: Block
-    """Pixels of the scene."""
-
-    target: Block
-    """The same pixels, counted from the unit's corner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Work that anyone may do, any number of times, in any order."""
-
-    number: int
-    """Place in the plan, from 0."""
-
-    block: Block
-    """Pixels of the native grid; no other unit touches their shards."""
-
-    pieces: tuple[Piece, ...]
-    """Parts of scenes, in scene order; none where the unit holds no data."""
-
-    def strips(self, height: int) -> tuple["Unit", ...]:
-        """The unit cut across its height, so that less of it need be held at once.
-
-        Parameters
-        ----------
-        height
-            Rows of a part, pixels; the last has what is left.
-
-        Returns
-        -------
-        tuple of Unit
-            North to south; together they hold the unit's pixels once.
-        """
-        return tuple(
-            Unit(self.number, part, tuple(_clipped(self, part)))
-            for part in self.block.strips(height)
-        )
-
-
-def _clipped(unit: Unit, part: Block) -> Iterator[Piece]:
-    """The pieces of a unit as a part of it needs them."""
-    within = part.relative_to(unit.block)
-    for piece in unit.pieces:
-        shared = piece.target.intersection(within)
-        if shared is not None:
-            inside = shared.relative_to(piece.target)
-            window = Block(
-                piece.window.row + inside.row,
-                piece.window.col + inside.col,
-                inside.height,
-                inside.width,
-            )
-            yield Piece(piece.scene, window, shared.relative_to(within))
+_NO_SETTINGS = ("aliases", "title", "sources", "exclude", "sensor", "catalog_id", "expect")
+_WARP_COPIES = 7
+_COMBINE_COPIES = 12
 
 
 @dataclass(frozen=True)
@@ -116,8 +65,14 @@ class Plan:
     grid: Grid
     """The native grid."""
 
+    seats: tuple[Seat, ...]
+    """How each scene lies on the grid, in scene order."""
+
     deviation_px: float
     """Largest distance of a scene's corner from the lattice, pixels, before snapping."""
+
+    area: Area | None
+    """What the build is limited to, if anything."""
 
     units: tuple[Unit, ...]
     """The native level, cut into work."""
@@ -163,6 +118,47 @@ class Plan:
         each = self.pixel_bytes + np.dtype(self.source_index_dtype).itemsize
         return sum(rows * cols * each for rows, cols in (g.shape_yx for g in self.levels))
 
+    def cutlines_of(self, scene: Scene) -> tuple[Any, ...]:
+        """Polygons on the grid, inside each of which pixels of a scene must lie.
+
+        Parameters
+        ----------
+        scene
+            One of the plan's.
+
+        Returns
+        -------
+        tuple of polygons
+            Points (column, row); empty where nothing is cut off.
+        """
+        found = [polygons for wild, polygons in self._cutlines if fnmatchcase(scene.id, wild)]
+        return tuple(found)
+
+    @cached_property
+    def _cutlines(self) -> tuple[tuple[str, Any], ...]:
+        """Cutlines and area on the grid, each with the pattern of the scenes that it cuts."""
+        lines = [(cut.scenes, cut.polygon, cut.crs) for cut in self.product.cutlines]
+        if self.area is not None and self.area.polygon is not None:
+            lines.append(("*", self.area.polygon, self.area.crs))
+        return tuple((wild, on_grid(polygon, crs, self.grid)) for wild, polygon, crs in lines)
+
+    def window_of(self, number: int, block: Block) -> Block | None:
+        """Pixels of a scene that a block of the grid needs, margins included.
+
+        Parameters
+        ----------
+        number
+            Number of the scene, from 1.
+        block
+            Pixels of the grid.
+
+        Returns
+        -------
+        Block or None
+            None where it needs none.
+        """
+        return _window(self.seats, self.scenes, reach_px(self.product), number, block)
+
     def peak_memory_bytes(self, workers: int) -> int:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
@@ -186,7 +182,17 @@ class Plan:
         stripe = min(STRIPE_ROWS, rows) * cols * pixel
         shard = unit // SHARDS_PER_UNIT**2
         held = unit // SHARDS_PER_UNIT + unit // 4
-        return workers * int(held + 2 * stripe + shard * (1 + _ENCODED_SHARE))
+        beside = max(2 * stripe, self._computing_bytes)
+        return workers * int(held + beside + shard * (1 + _ENCODED_SHARE))
+
+    @property
+    def _computing_bytes(self) -> int:
+        """Memory of one worker to resample a block, and to combine a stripe of scenes."""
+        sample = np.dtype(self.dtype).itemsize
+        warped = any(seat.warp is not None for seat in self.seats)
+        resampling = _WARP_COPIES * WARP_PX * (self.pixel_bytes + sample) if warped else 0
+        combining = _COMBINE_COPIES * WARP_PX * self.pixel_bytes if combines(self.product) else 0
+        return resampling + combining
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, ready for JSON; what is not finite is told in words."""
@@ -202,6 +208,8 @@ class Plan:
                     "transform": list(tuple(self.grid.transform)[:6]),
                     "deviation_px": self.deviation_px,
                 },
+                "warps": _warps(self.seats),
+                "area": None if self.area is None else self.area.model_dump(mode="json"),
                 "levels": [list(level.shape_yx) for level in self.levels],
                 "scenes": [scene_facts(scene) for scene in self.scenes],
                 "units": [
@@ -218,8 +226,33 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the plan as canonical JSON; it names the build."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return sha256(canonical.encode()).hexdigest()
+        return _digest(self.to_dict())
+
+    @cached_property
+    def settings(self) -> str:
+        """SHA-256 of what decides pixels beside the scenes, which an update may not change."""
+        product = self.product.model_dump(mode="json", exclude=set(_NO_SETTINGS))
+        area = None if self.area is None else self.area.model_dump(mode="json")
+        many = self.source_index_dtype
+        facts = {"product": product, "area": area, "dtype": self.dtype, "index": many}
+        return _digest(_finite(facts))
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()
+
+
+def _warps(seats: Sequence[Seat]) -> list[Any]:
+    """What of each seat is not said by the grid and the units."""
+    return [None if seat.warp is None else asdict(seat.warp) for seat in seats]
+
+
+def _window(
+    seats: Sequence[Seat], scenes: Sequence[Scene], margin_px: int, number: int, block: Block
+) -> Block | None:
+    seat, scene = seats[number - 1], scenes[number - 1]
+    return seat.window(scene.shape_yx, grown(block, margin_px))
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any plain value
@@ -236,13 +269,19 @@ def _quad(block: Block) -> list[int]:
 
 
 def scene_facts(scene: Scene) -> dict[str, Any]:
-    """A scene as plain values, without the place it was found at."""
+    """A scene as plain values, without the place and the time it was found at."""
     facts = asdict(replace(scene, href="")) | {"transform": list(tuple(scene.transform)[:6])}
-    del facts["href"], facts["access"]
+    del facts["href"], facts["access"], facts["modified"]
     return facts
 
 
-def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Plan:
+def plan(
+    recipe: Recipe,
+    product: str | Product,
+    scenes: Sequence[Scene],
+    *,
+    reference: Grid | None = None,
+) -> Plan:
     """Settle how a cube will be built.
 
     Parameters
@@ -253,6 +292,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
         Name or alias of one of its products, or the product itself (a changed copy, say).
     scenes
         What `survey` found, in any order.
+    reference
+        The grid that a product's ``like`` names, as `reference_grid` finds it.
 
     Returns
     -------
@@ -262,8 +303,8 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
     Raises
     ------
     RecipeError
-        If there are no scenes, they differ in CRS or sample type, or they lie on no common
-        lattice.
+        If there are no scenes, they differ in CRS or sample type, they do not suit the grid,
+        the area holds none of them, or the mosaic rule needs a time that a name does not tell.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
     if not scenes:
@@ -275,60 +316,27 @@ def plan(recipe: Recipe, product: str | Product, scenes: Sequence[Scene]) -> Pla
     unlike = differences(ordered)
     if unlike:
         raise RecipeError(f"{recipe.name} {wanted.name}: {'; '.join(unlike)}")
-    placement = place_on_lattice(ordered, wanted.grid.tolerance_px)
+    check_order(wanted, ordered)
+    seating = seat_scenes(recipe, wanted, ordered, reference)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
+    window_of = partial(_window, seating.seats, ordered, reach_px(wanted))
     return Plan(
         aoi=recipe.name,
         licence=recipe.licence,
         product=wanted,
         scenes=ordered,
         dtype=ordered[0].dtype,
-        grid=placement.grid,
-        deviation_px=placement.deviation_px,
-        units=units(placement.grid.shape_yx, edge, placement.blocks),
+        grid=seating.grid,
+        seats=seating.seats,
+        deviation_px=seating.deviation_px,
+        area=recipe.area,
+        units=units(
+            seating.grid.shape_yx,
+            edge,
+            [seat.block for seat in seating.seats],
+            window_of,
+        ),
     )
-
-
-def units(
-    shape_yx: tuple[int, int], edge_px: int, scene_blocks: Sequence[Block]
-) -> tuple[Unit, ...]:
-    """Cut a grid into units and say which part of which scene each of them needs.
-
-    Parameters
-    ----------
-    shape_yx
-        Rows and columns of the grid.
-    edge_px
-        Edge of a unit, pixels.
-    scene_blocks
-        Pixels of the grid that each scene covers, in scene order.
-
-    Returns
-    -------
-    tuple of Unit
-        North to south, then west to east; together they hold every pixel once.
-    """
-    across = -(-shape_yx[1] // edge_px)
-    held: dict[int, list[Piece]] = {}
-    for number, block in enumerate(scene_blocks, start=1):
-        for place in _touched(block, edge_px, across):
-            corner = divmod(place, across)
-            cell = Block(corner[0] * edge_px, corner[1] * edge_px, edge_px, edge_px)
-            shared = block.intersection(cell)
-            if shared is not None:
-                piece = Piece(number, shared.relative_to(block), shared.relative_to(cell))
-                held.setdefault(place, []).append(piece)
-    return tuple(
-        Unit(place, block, tuple(held.get(place, ())))
-        for place, block in enumerate(blocks(shape_yx, edge_px))
-    )
-
-
-def _touched(block: Block, edge_px: int, across: int) -> Sequence[int]:
-    """Numbers of the cells that a block touches."""
-    rows = range(block.row // edge_px, (block.row + block.height - 1) // edge_px + 1)
-    cols = range(block.col // edge_px, (block.col + block.width - 1) // edge_px + 1)
-    return [row * across + col for row in rows for col in cols]
 
 
 def level_name(level: int) -> str:

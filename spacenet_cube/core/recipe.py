@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -24,6 +22,15 @@ from pydantic import (
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.bands import Band, sensor_bands
+from spacenet_cube.core.wanted import (
+    AnyGrid,
+    Area,
+    Cutline,
+    LikeGrid,
+    Model,
+    NativeGrid,
+    native_by_name,
+)
 from spacenet_cube.errors import RecipeError
 
 DType = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
@@ -74,12 +81,6 @@ Patterns = Annotated[
 ]
 
 
-class Model(BaseModel):
-    """Frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
-
-
 class Licence(Model):
     """What a user of the cube must honour; carried into every cube."""
 
@@ -124,25 +125,24 @@ class Expect(Model):
     )
 
 
-class NativeGrid(Model):
-    """The sources' own lattice; pixels pass through unchanged."""
-
-    kind: Literal["native"] = Field("native", description="Marks the native grid.")
-    tolerance_px: float = Field(
-        0.05,
-        ge=0,
-        le=0.5,
-        description="How far, in pixels, a scene's corner may lie from the lattice.",
-    )
+Rule = Literal[
+    "first",
+    "last",
+    "newest",
+    "oldest",
+    "order",
+    "min",
+    "max",
+    "mean",
+    "median",
+    "feather",
+]
+"""Names of the mosaic rules; see `spacenet_cube.core.rules`."""
 
 
 def _kind_of_band(value: Any) -> str:  # noqa: ANN401 - whatever the YAML held
     """Tell a band's name from its description, so that faults are told of one of them."""
     return "described" if isinstance(value, (dict, BandSpec)) else "named"
-
-
-def _native(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
-    return {"kind": "native"} if value == "native" else value
 
 
 class Encoding(Model):
@@ -217,13 +217,32 @@ class Product(Model):
     nodata: float = Field(
         0, description="Value that, in every band at once, marks a pixel without data."
     )
-    mosaic: Literal["first", "last"] = Field(
-        "first", description="Which scene wins where valid pixels overlap, in scene order."
+    mosaic: Rule = Field(
+        "first",
+        description="What overlapping valid pixels become: that of the first or last scene in "
+        "scene order, of the newest or oldest, or in the order given; or the min, max, mean, "
+        "median, or feather (weighted by the distance from the scene's edge).",
+    )
+    order: tuple[str, ...] = Field(
+        (),
+        description="For mosaic: order. Patterns of file names; scenes that match the first win, "
+        "and those that match none come last.",
+    )
+    feather_px: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="For mosaic: feather. Pixels from edge to full weight.",
+    )
+    cutlines: tuple[Cutline, ...] = Field(
+        (), description="Polygons outside of which scenes are not used."
     )
     grid: Annotated[
-        NativeGrid,
-        BeforeValidator(_native, json_schema_input_type=Literal["native"] | NativeGrid),
-    ] = Field(default_factory=NativeGrid, description="The grid of the cube: native.")
+        AnyGrid, BeforeValidator(native_by_name, json_schema_input_type=Literal["native"] | AnyGrid)
+    ] = Field(
+        default_factory=NativeGrid,
+        description="The grid of the cube: native; {crs, resolution}; or {like, factor}.",
+    )
     encoding: Encoding = Field(default_factory=Encoding, description="Chunks and codecs.")
     expect: Expect = Field(default_factory=Expect, description="Facts the survey checks.")
 
@@ -238,6 +257,16 @@ class Product(Model):
             message = f"band {twice[0]!r} is named twice: give every band its own name"
             raise ValueError(message)
         return bands
+
+    @model_validator(mode="after")
+    def _an_order_is_given_where_it_is_used(self) -> Self:
+        if (self.mosaic == "order") != bool(self.order):
+            message = (
+                "mosaic: order and a list of patterns in order: belong together; give both, "
+                "or neither"
+            )
+            raise ValueError(message)
+        return self
 
     def with_profile(self, profile: str) -> "Product":
         """The same product under another encoding profile.
@@ -281,7 +310,34 @@ class Recipe(Model):
         description="How source is reached, without a secret; --source-option goes before it.",
     )
     licence: Licence = Field(description="What users of the cubes must honour.")
+    area: Area | None = Field(None, description="Limits every product; the whole by default.")
     products: tuple[Product, ...] = Field(min_length=1, description="The cubes to be.")
+
+    @model_validator(mode="after")
+    def _likeness_ends(self) -> Self:
+        for product in self.products:
+            other = self.reference_product(product)
+            if other is not None and isinstance(other.grid, LikeGrid):
+                message = (
+                    f"{product.name} takes its grid from {other.name}, which takes it from "
+                    f"{other.grid.like}: name the product that has a grid of its own"
+                )
+                raise ValueError(message)
+        return self
+
+    def reference_product(self, product: Product) -> Product | None:
+        """The product of this recipe that another takes its grid from, if it does."""
+        if not isinstance(product.grid, LikeGrid):
+            return None
+        wanted = product.grid.like.casefold()
+        for other in self.products:
+            if wanted in {name.casefold() for name in (other.name, *other.aliases)}:
+                return other
+        return None
+
+    def with_area(self, area: Area) -> "Recipe":
+        """The same recipe, limited to an area."""
+        return self.model_copy(update={"area": area})
 
     @model_validator(mode="after")
     def _product_names_are_distinct(self) -> Self:

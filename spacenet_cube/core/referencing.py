@@ -148,6 +148,7 @@ def own_attributes(plan: Plan) -> dict[str, Any]:
         "catalog_id": product.catalog_id,
         "mosaic": product.mosaic,
         "plan": plan.digest,
+        "settings": plan.settings,
         "deviation_px": plan.deviation_px,
         "scenes": [_scene(plan, index) for index in range(1, len(plan.scenes) + 1)],
     }
@@ -166,5 +167,6 @@ def _scene(plan: Plan, index: int) -> Mapping[str, Any]:
         "catalog_id": plan.product.catalog_id,
         "bbox": [box.west, box.south, box.east, box.north],
         "row_col": None if scene.row_col is None else list(scene.row_col),
+        **({"modified": scene.modified} if scene.modified else {}),
         "imagery": None if scene.imagery is None else asdict(scene.imagery),
     }

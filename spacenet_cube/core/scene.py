@@ -82,6 +82,9 @@ class Scene:
     acquired: str | None = None
     """Time of acquisition, ISO 8601 in UTC, from the file name."""
 
+    modified: str | None = None
+    """Time of a local file's last change, ISO 8601 in UTC; None where an etag says more."""
+
     row_col: tuple[int, int] | None = None
     """Tile row and column of the delivery (R1C2), from 1, from the file name."""
 

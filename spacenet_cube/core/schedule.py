@@ -7,8 +7,8 @@ holds about one row of tiles, where the order of the units themselves may hold m
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from spacenet_cube.core.plan import Unit
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.units import Unit
 
 
 @dataclass(frozen=True, slots=True)

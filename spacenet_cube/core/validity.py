@@ -1,0 +1,79 @@
+"""Validity: which pixels hold data.
+
+Pure.  A pixel is valid where any band says so: fill is nodata in every band at once.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[Any]
+"""Shape (band, y, x)."""
+
+
+def valid_yx(samples: Samples, nodata: float) -> NDArray[np.bool_]:
+    """Say which pixels hold data: those where any band differs from nodata.
+
+    Parameters
+    ----------
+    samples
+        Shape (band, y, x).
+    nodata
+        Value that marks no data when every band holds it; NaN for float samples.
+
+    Returns
+    -------
+    array of bool
+        Shape (y, x).
+
+    Examples
+    --------
+    >>> valid_yx(np.array([[[0, 0]], [[0, 7]]]), 0)
+    array([[False,  True]])
+    """
+    found: NDArray[np.bool_] = _differs(samples[0], nodata)
+    for band in samples[1:]:
+        if found.all():
+            break
+        found |= _differs(band, nodata)
+    return found
+
+
+def _differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
+    different: NDArray[np.bool_] = ~np.isnan(band) if np.isnan(nodata) else band != nodata
+    return different
+
+
+def keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> None:
+    """Keep a computed pixel from being nodata in every band, which would hide it.
+
+    Its first band is moved by one, in place.
+
+    Parameters
+    ----------
+    image
+        Shape (band, y, x); changed in place.
+    source_index
+        Shape (y, x); 0 where there is no data.
+    nodata
+        The product's nodata value.
+
+    Examples
+    --------
+    >>> image = np.zeros((2, 1, 2), "uint16")
+    >>> keep_valid(image, np.array([[0, 1]]), 0)
+    >>> image.tolist()
+    [[[0, 1]], [[0, 0]]]
+    """
+    if np.isnan(nodata) or (source_index == 0).all():
+        return
+    lost = ~valid_yx(image, nodata) & (source_index > 0)
+    if lost.any():
+        step = image.dtype.type(1)
+        moved = image[0][lost]
+        image[0][lost] = moved + step if nodata < _greatest(image.dtype) else moved - step
+
+
+def _greatest(dtype: np.dtype[Any]) -> float:
+    return float(np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max)
