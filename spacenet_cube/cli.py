@@ -362,7 +362,7 @@ def main() -> None:
     except CubeError as error:
         _leave(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _leave("stopped; nothing that was published has changed", 130)
+        _leave("stopped; what was being built is not published", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -87,7 +87,7 @@ def quicklook(
     level = _level(levels(native.attrs), size_px)
     view = open_cube(url, level=level.number, storage_options=storage_options)
     facts = view.attrs["spacenet_cube"]
-    out = Path(path or f"{facts['aoi']}_{facts['product']}.png")
+    out = Path(path or Path(f"{facts['aoi']}_{facts['product']}.png").name)
     figure = _figure(view, size_px)
     try:
         FigureCanvasAgg(figure).print_png(out)  # type: ignore[no-untyped-call]
@@ -165,12 +165,25 @@ def _figure(view: xr.Dataset, size_px: int) -> "Figure":
 
 
 def _draw_colour(axes: "Axes", view: xr.Dataset, extent: Ground) -> None:
-    picture = view.spacenet.rgb()
+    picture = _colour_or_grey(view)
     alpha = np.where(view.spacenet.valid.values, np.uint8(255), np.uint8(0))
     _show(axes, np.dstack([picture.values, alpha]), extent)
     _head(axes, picture.attrs["long_name"].capitalize())
     _ticks(axes, extent)
     _scale_bar(axes, extent)
+
+
+def _colour_or_grey(view: xr.Dataset) -> xr.DataArray:
+    """True colour; where there is none, the first band in grey."""
+    names = [str(name) for name in view["band"].values]
+    if {"red", "green", "blue"} <= set(names) or names == ["pan"]:
+        picture: xr.DataArray = view.spacenet.rgb()
+        return picture
+    first = view.isel(band=[0]).assign_coords(band=["pan"])
+    # Its overviews know the band by its own name, so the stretch comes from the view itself.
+    first.encoding = {}
+    grey: xr.DataArray = first.spacenet.rgb()
+    return grey.assign_attrs(long_name=f"band {names[0]}")
 
 
 def _draw_ndvi(axes: "Axes", view: xr.Dataset, extent: Ground) -> None:

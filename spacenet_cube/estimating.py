@@ -17,6 +17,7 @@ from spacenet_cube.core.validity import Samples
 from spacenet_cube.read import reader
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
+from spacenet_cube.storage import array_settings
 
 WINDOWS = 6
 """Windows that are tried at least, in as many scenes where there are so many."""
@@ -85,7 +86,7 @@ def _stored_bytes(plan: Plan, samples: Samples) -> int:
         spec.dims, samples.shape, spec.dtype, spec.fill, {}, chunk, (), spec.profile
     ).document()
     store = MemoryStore()
-    with zarr.config.set({"array.write_empty_chunks": True}):
+    with array_settings():
         array = zarr.Array.from_dict(StorePath(store, ""), document)
-        array[...] = samples
+    array[...] = samples
     return sum(len(value) for value in store._store_dict.values())  # noqa: SLF001 - no other way

@@ -12,6 +12,7 @@ from typing import Any
 
 from affine import Affine
 from pyproj import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 
 from spacenet_cube.cache import recall, remember
 from spacenet_cube.core.scene import Layout
@@ -106,6 +107,9 @@ def _parsed(path: Path, structure: Structure | None) -> Header:
             raise UnusableError("has no CRS")
         if len(set(dataset.dtypes)) > 1:
             raise UnusableError(f"mixes sample types {', '.join(sorted(set(dataset.dtypes)))}")
+        unfit = _unfit(dataset)
+        if unfit:
+            raise UnusableError(unfit)
         return Header(
             shape_yx=dataset.shape,
             transform=Affine(*tuple(dataset.transform)[:6]),
@@ -116,6 +120,20 @@ def _parsed(path: Path, structure: Structure | None) -> Header:
             layout=_layout(dataset),
             data_bytes=None if structure is None else structure.data_bytes,
         )
+
+
+def _unfit(dataset: Any) -> str | None:  # noqa: ANN401 - rasterio ships no types
+    """What a raster has that a cube would silently get wrong."""
+    if dataset.transform.is_identity:
+        return "has no georeferencing of its own (gdal_translate -a_ullr, or gdalwarp, writes it)"
+    if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums):
+        return (
+            "marks fill by an alpha band or a mask, which a cube does not follow "
+            "(gdalwarp -dstnodata 0 -srcalpha burns it in)"
+        )
+    if ColorInterp.palette in dataset.colorinterp:
+        return "holds classes of a colour table (gdal_translate -expand rgb makes colours of it)"
+    return None
 
 
 @lru_cache(maxsize=64)

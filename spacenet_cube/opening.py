@@ -5,9 +5,7 @@ wait until they are asked for.  A chunk that is missing raises, and never passes
 """
 
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,24 +19,13 @@ from zarr.errors import GroupNotFoundError
 from spacenet_cube.accessor import OPEN_LEVEL
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
-from spacenet_cube.storage import FAULTS, Location, locate
+from spacenet_cube.recipes import bundled_recipes, load_recipe
+from spacenet_cube.storage import FAULTS, Location, array_settings, locate
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
-ALIASES: Mapping[str, str] = {
-    "MS": "MUL",
-    "PS-MS": "MUL-PanSharpen",
-    "PS-RGB": "RGB-PanSharpen",
-}
-"""Products by the names that today's bucket gives them."""
-
 _TASK_PX = 2048
 _PIXELS = ("image", "source_index")
-_CONFIG = {
-    "codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline",
-    "array.read_missing_chunks": False,
-}
-_CONFIG_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +157,17 @@ def cube_url(
             "alone, or the name of an AOI with a product"
         )
     above = os.fspath(root or os.environ.get("SPACENET_CUBE_ROOT") or "cubes").rstrip("/")
-    return f"{above}/{name}/{ALIASES.get(product, product)}.zarr"
+    return f"{above}/{name}/{_product_name(name, product)}.zarr"
+
+
+def _product_name(aoi: str, product: str) -> str:
+    """The name of a product that its alias stands for, where a bundled recipe tells."""
+    if aoi not in bundled_recipes():
+        return product
+    try:
+        return load_recipe(aoi).product(product).name
+    except RecipeError:
+        return product
 
 
 def choose_level(
@@ -242,7 +239,7 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
     where = locate(url, storage_options)
     store = where.store(read_only=True)
     try:
-        with _our_config():
+        with array_settings():
             group = zarr.open_group(store, mode="r", zarr_format=3)
     except (FileNotFoundError, GroupNotFoundError) as error:
         raise StoreError(_not_there(url, where)) from error
@@ -282,20 +279,8 @@ def _not_there(url: str, where: Location) -> str:
     return f"no cube at {url}: there is no Zarr v3 group; {hint}"
 
 
-@contextmanager
-def _our_config() -> Iterator[None]:
-    """Let arrays opened here read strictly and fast, and nobody else's.
-
-    An array takes both settings when it is opened and keeps them, through pickling too.
-    The configuration belongs to the whole process: two threads that set and restore it out
-    of step would leave it changed.
-    """
-    with _CONFIG_LOCK, zarr.config.set(_CONFIG):
-        yield
-
-
 def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpener) -> xr.Dataset:
-    with _our_config():
+    with array_settings():
         group = root if level.number == 0 else root[level.name]
         assert isinstance(group, zarr.Group)
         lazy = xr.open_dataset(

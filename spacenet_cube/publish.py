@@ -114,9 +114,9 @@ def unpublish(plan: Plan, cube: Location) -> None:
         unfinished(cube).write_bytes(json.dumps(plan.to_dict()).encode())
         for path in reversed(list(group_documents(plan))):
             (cube / path / ROOT if path else cube / ROOT).remove()
-    except OSError as error:
+    except FAULTS as error:
         raise StoreError(
-            f"{cube.url} cannot be unpublished: {error}; check the permissions, then build again"
+            f"{cube.url} cannot be unpublished: {cube.told(error)}; then build again"
         ) from error
 
 
@@ -139,8 +139,14 @@ def publish(plan: Plan, cube: Location) -> None:
         for path, document in group_documents(plan).items():
             place = cube / path / ROOT if path else cube / ROOT
             place.write_bytes(json.dumps(document, indent=1, allow_nan=False).encode())
-        cube.beside(".build").remove()
     except FAULTS as error:
         raise StoreError(
             f"publishing {cube.url} failed: {cube.told(error)}; then build again"
+        ) from error
+    try:
+        cube.beside(".build").remove()
+    except FAULTS as error:
+        raise StoreError(
+            f"{cube.url} is published, but {unfinished(cube).url} beside it cannot be removed: "
+            f"{cube.told(error)}; remove it"
         ) from error

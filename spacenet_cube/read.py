@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import rasterio
+from affine import Affine
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
@@ -122,6 +123,12 @@ def _naming(scene: Scene) -> Iterator[None]:
 
 def _check_unchanged(scene: Scene, dataset: Any) -> None:  # noqa: ANN401 - rasterio ships no types
     found = (dataset.shape, dataset.count, dataset.dtypes[0])
+    if Affine(*tuple(dataset.transform)[:6]) != scene.transform:
+        raise SourceError(
+            f"scene {scene.id} now lies elsewhere than it was surveyed (its transform differs); "
+            "survey and plan again",
+            scene=scene.id,
+        )
     if found != (scene.shape_yx, scene.count, scene.dtype):
         raise SourceError(
             f"scene {scene.id} is now {found[1]} x {found[0]} {found[2]} but was surveyed as "

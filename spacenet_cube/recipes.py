@@ -87,8 +87,11 @@ def load_recipe(recipe: str | Path) -> Recipe:
 
 def _find(recipe: str | Path) -> Path:
     path = Path(recipe)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise RecipeError(f"{str(recipe)[:60]!r} cannot be a recipe: {error.strerror}") from error
     named = str(recipe)
     if named in bundled_recipes():
         return _bundle() / f"{named}.yaml"

@@ -18,10 +18,7 @@ from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import Pixels
 from spacenet_cube.core.plan import Plan, level_name
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import FAULTS, Location
-
-PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
-"""Encodes a shard in one pass: 1.5 to 2.5 times as fast as zarr's default."""
+from spacenet_cube.storage import FAULTS, Location, array_settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,12 +122,7 @@ class LevelArrays:
 
 def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:
     """An array on a store that does not hold its metadata."""
-    settings = {
-        "codec_pipeline.path": PIPELINE,
-        "array.write_empty_chunks": True,
-        "array.read_missing_chunks": False,
-    }
-    with zarr.config.set(settings):
+    with array_settings():
         return zarr.Array.from_dict(StorePath(store, path), spec.document())
 
 

@@ -31,10 +31,6 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
     -------
     list of str
         One line a fault; empty where all is well.
-
-    Examples
-    --------
-    See ``tests/test_survey.py``: a scene takes many fields.
     """
     found = differences(scenes)
     alike: dict[str, list[str]] = {}

@@ -65,7 +65,7 @@ def _inside(pattern: str) -> str:
             "without '..', drive or scheme, such as 'scenes/*.tif'"
         )
         raise ValueError(message)
-    return pattern
+    return str(path)
 
 
 def _alone_is_a_list(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
@@ -160,10 +160,10 @@ class Encoding(Model):
 
     @model_validator(mode="after")
     def _shards_hold_whole_chunks(self) -> Self:
-        if self.shard % self.chunk:
+        if self.shard % self.chunk or self.shard % 2:
             message = (
-                f"shard {self.shard} does not hold whole chunks of {self.chunk}: "
-                "use a multiple, such as 2048 with 512"
+                f"shard {self.shard} must be even, for overviews halve it, and hold whole chunks "
+                f"of {self.chunk}: use a multiple, such as 2048 with 512"
             )
             raise ValueError(message)
         return self
@@ -202,9 +202,10 @@ class Product(Model):
             "source, such as 'scenes/*.tif' or 'scenes.tar.gz'.",
         ),
     ]
-    exclude: tuple[str, ...] = Field(
-        (), description="Patterns of file names or keys to leave out, such as '*_COG.TIF'."
-    )
+    exclude: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_alone_is_a_list, json_schema_input_type=str | tuple[str, ...]),
+    ] = Field((), description="Patterns of file names or keys to leave out, such as '*_COG.TIF'.")
     sensor: str | None = Field(None, description="WorldView-2 or WorldView-3: looks bands up.")
     catalog_id: str | None = Field(None, description="The provider's id of the acquisition.")
     bands: tuple[

@@ -41,14 +41,15 @@ def valid_yx(samples: Samples, nodata: float) -> NDArray[np.bool_]:
 
 
 def _differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
-    different: NDArray[np.bool_] = ~np.isnan(band) if np.isnan(nodata) else band != nodata
-    return different
+    different: NDArray[np.bool_] = np.not_equal(band, nodata)
+    # NaN is no data whatever the recipe says; it differs even from itself.
+    return different & ~np.isnan(band) if band.dtype.kind == "f" else different
 
 
 def keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> None:
     """Keep a computed pixel from being nodata in every band, which would hide it.
 
-    Its first band is moved by one, in place.
+    Its first band is moved by the least step, in place: 1, or the next number of a float.
 
     Parameters
     ----------
@@ -70,10 +71,11 @@ def keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> Non
         return
     lost = ~valid_yx(image, nodata) & (source_index > 0)
     if lost.any():
-        step = image.dtype.type(1)
-        moved = image[0][lost]
-        image[0][lost] = moved + step if nodata < _greatest(image.dtype) else moved - step
+        image[0][lost] = _beside(image.dtype, nodata)
 
 
-def _greatest(dtype: np.dtype[Any]) -> float:
-    return float(np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max)
+def _beside(dtype: np.dtype[Any], nodata: float) -> Any:  # noqa: ANN401 - of that type
+    """The number next to nodata."""
+    if dtype.kind == "f":
+        return np.nextafter(dtype.type(nodata), dtype.type(np.inf if nodata < 0 else -np.inf))
+    return dtype.type(nodata + 1 if nodata < np.iinfo(dtype).max else nodata - 1)

@@ -4,12 +4,14 @@ A location hands out the fsspec filesystem, the Zarr store and ranged reads from
 description, so that they never disagree.
 """
 
+from spacenet_cube.storage.arrays import array_settings
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 
 __all__ = [
     "FAULTS",
     "Location",
+    "array_settings",
     "error_code",
     "etag_of",
     "explain",

@@ -274,7 +274,10 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
     text = str(url)
     if "://" not in text:
         return Location(str(Path(text).expanduser().absolute()))
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise StoreError(f"{text!r} is not a URL: {error}; correct it") from error
     if parts.password or (parts.username and parts.scheme in {"http", "https", "s3", "s3a"}):
         raise StoreError(
             f"the URL for {parts.scheme}://{parts.hostname} carries credentials, which would "
