@@ -39,7 +39,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         one = chip(name, shape_yx=shape, at=at)
         write_geotiff(folder / name, image, transform=one.transform, crs=one.crs)
 
-    def build(to: Path, **facts: Any) -> tuple[xr.Dataset, Grid, Path]:
+    def build(
+        to: Path, *, workers: int = 3, order: int = 1, **facts: Any
+    ) -> tuple[xr.Dataset, Grid, Path]:
         usual = {
             "name": "P",
             "sources": ["*.tif"],
@@ -56,7 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         )
         planned = sc.plan(recipe, "P", sc.survey(recipe, "P"))
         assert len(planned.units) > 3
-        url = sc.build(planned, to, workers=3)
+        planned = replace(planned, units=planned.units[::order])
+        url = sc.build(planned, to, workers=workers)
         cube = xr.open_zarr(url, chunks=None, mask_and_scale=False, decode_coords="all")
         return cube, planned.grid, folder
 
@@ -153,20 +156,37 @@ def test_a_cube_is_what_odc_and_rioxarray_reproject(made, kernel, tmp_path):
         compare(cube, laid(layers), kernel)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_neither_workers_nor_shards_change_a_byte(made, workers, tmp_path):
-    grid = {"crs": RIO, "resolution": 2.0, "resampling": "cubic"}
-    small, _, _ = made(tmp_path / "a", grid=grid, mosaic="feather", feather_px=7)
-    large, _, _ = made(
-        tmp_path / "b",
-        grid=grid,
-        mosaic="feather",
-        feather_px=7,
-        encoding={"chunk": 16, "shard": 16 * workers},
-    )
+WARPED = {
+    "grid": {"crs": RIO, "resolution": 2.0, "resampling": "cubic"},
+    "mosaic": "feather",
+    "feather_px": 7,
+}
+
+
+@pytest.mark.parametrize("shard", [16, 64, 96])
+def test_the_size_of_shards_changes_no_pixel(made, shard, tmp_path):
+    small, _, _ = made(tmp_path / "a", **WARPED)
+    large, _, _ = made(tmp_path / "b", **WARPED, encoding={"chunk": 16, "shard": shard})
 
     np.testing.assert_array_equal(small.image.values, large.image.values)
     np.testing.assert_array_equal(small.source_index.values, large.source_index.values)
+
+
+def shards_of(root: Path) -> dict[Path, bytes]:
+    """Every file of the pixel arrays, at every level."""
+    files = (path for path in root.rglob("c/**/*") if path.is_file())
+    return {path.relative_to(root): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(("workers", "order"), [(1, 1), (2, -1), (5, 1), (5, -1)])
+def test_neither_workers_nor_the_order_of_units_change_a_byte(made, workers, order, tmp_path):
+    made(tmp_path / "a", **WARPED)
+    made(tmp_path / "b", **WARPED, workers=workers, order=order)
+
+    usual, other = shards_of(tmp_path / "a"), shards_of(tmp_path / "b")
+
+    assert len(usual) > 20
+    assert usual == other
 
 
 def at_home(name: str, source: Path, product: str, **facts: Any) -> sc.Recipe:
@@ -230,9 +250,10 @@ def sampled(cube: xr.Dataset, path: Path, number: int) -> Any:
     return row[full], col[full], found[:, full], shifted
 
 
-def test_real_chips_join_without_a_seam(shared, tmp_path):
+@pytest.mark.parametrize("rule", ["first", "feather"])
+def test_real_chips_join_without_a_seam(shared, tmp_path, rule):
     grid = {"crs": RIO, "resolution": 0.5}
-    recipe = at_home("rio_chips", shared / "AOI_1_Rio", "3band", grid=grid)
+    recipe = at_home("rio_chips", shared / "AOI_1_Rio", "3band", grid=grid, mosaic=rule)
 
     url = sc.build(sc.plan(recipe, "3band", sc.survey(recipe, "3band")), tmp_path, workers=2)
 
