@@ -93,12 +93,8 @@ def blocks_of(plan):
 
 
 def holds(pixel, nodata):
-    """Whether any band of a pixel differs from nodata."""
-    if nodata is None:
-        return True
-    if isnan(nodata):
-        return not all(isnan(value) for value in pixel.tolist())
-    return any(value != nodata for value in pixel.tolist())
+    """Whether any band of a pixel differs from nodata; NaN never holds data."""
+    return any(value != nodata and not isnan(value) for value in pixel.tolist())
 
 
 def expected(plan, images):

@@ -89,7 +89,9 @@ def test_an_aoi_and_a_product_name_a_cube(folder, monkeypatch):
     [("MS", "MUL"), ("PS-MS", "MUL-PanSharpen"), ("PS-RGB", "RGB-PanSharpen"), ("PAN", "PAN")],
 )
 def test_todays_names_of_products_are_understood(alias, product):
-    assert cube_url("A", alias, "s3://bucket/") == f"s3://bucket/A/{product}.zarr"
+    url = cube_url("AOI_3_Paris", alias, "s3://bucket/")
+
+    assert url == f"s3://bucket/AOI_3_Paris/{product}.zarr"
 
 
 def test_a_cube_is_looked_for_in_the_folder_cubes(monkeypatch):

@@ -496,7 +496,7 @@ def test_bands_are_looked_up_described_or_merely_named():
         ({"bands": [{"name": "a", "index": 0}]}, "greater than or equal to 1"),
         ({"bands": [{"name": "a", "wavelength_nm": -1}]}, "greater than 0"),
         ({"bands": []}, "at least 1"),
-        ({"encoding": {"chunk": 512, "shard": 1000}}, "does not hold whole chunks of 512"),
+        ({"encoding": {"chunk": 512, "shard": 1000}}, "hold whole chunks of 512"),
         ({"encoding": {"chunk": 8}}, "greater than or equal to 16"),
         ({"encoding": {"profile": "fast"}}, "'cloud' or 'gdal312'"),
         ({"mosaic": "mode"}, "'median' or 'feather'"),

@@ -292,8 +292,7 @@ def _read_straight(part: Pixels, source: _Source, block: Block, read: ReadWindow
         part.source_index[...] = source.number
         return
     part.source_index[valid] = source.number
-    if source.scene.nodata is not None or source.cutlines:
-        np.copyto(part.image, np.asarray(source.nodata, part.image.dtype), where=~valid)
+    np.copyto(part.image, np.asarray(source.nodata, part.image.dtype), where=~valid)
 
 
 def _lay_under(part: Pixels, layer: Layer) -> None:

@@ -170,8 +170,11 @@ def _target(recipe: Recipe, wanted: TargetGrid, scenes: Sequence[Scene]) -> Seat
 
 
 def _down(value: float, step: int) -> int:
-    """The next multiple of a step at or below a value, rounding noise aside."""
-    return floor((value + _NOISE_PX) / step) * step
+    """The next multiple of a step at or below a value, rounding noise aside.
+
+    The noise is a part of the step, so that products of other pixel sizes cut alike.
+    """
+    return floor(value / step + _NOISE_PX) * step
 
 
 def _warped(scene: Scene, lattice: Lattice, resampling: str) -> Seat:
