@@ -17,7 +17,7 @@ UV     := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test check bench pin clean
+.PHONY: help demo test check bench torture pin clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -44,6 +44,9 @@ check: $(READY)  ## formatter, linter, types
 
 bench: $(READY)  ## one product built by us, by its peers and by the floor, in turn
 	$(PY) -m tests.bench $(ARGS)
+
+torture: $(READY)  ## kills, faults, damage and hostile input, counted; ARGS='--share 0.1' for less
+	$(PY) -m tests.torture $(ARGS)
 
 pin: $(READY)  ## write constraints.txt anew, with the newest versions that pyproject.toml allows
 	$(PY) -m pip install --quiet '$(UV)'

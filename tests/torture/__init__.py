@@ -1,0 +1,1 @@
+"""Torture: what a cube must survive, counted.  ``python -m tests.torture`` runs it."""

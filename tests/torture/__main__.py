@@ -1,0 +1,70 @@
+"""Run the torture: ``python -m tests.torture``, all rows or those named; ``--help`` lists them."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.torture.score import Score, versions
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the scoreboard: where it is run, and how often."""
+
+    module: str
+    """Module of ``tests.torture`` that has ``run(n, seed)``."""
+
+    n: int
+    """Trials of a whole run."""
+
+
+ROWS: dict[str, Row] = {}
+"""By name; each ``run`` gives one score."""
+
+
+def main() -> int:
+    """Run what was asked for; a table goes to stderr, JSON to stdout."""
+    asked = _arguments()
+    console = Console(stderr=True)
+    scores: list[dict[str, Any]] = []
+    for name in asked.rows or list(ROWS):
+        row, begun = ROWS[name], perf_counter()
+        run = import_module(f"tests.torture.{row.module}").run
+        score: Score = run(max(1, round(row.n * asked.share)), asked.seed)
+        seconds = perf_counter() - begun
+        scores.append(score.to_dict() | {"seconds": round(seconds, 1)})
+        told = f"{name}: {score.good} of {score.n} in {seconds:.0f} s {dict(score.figures)}"
+        console.print(told, highlight=False)
+        for line in score.failures[:20]:
+            console.print(f"  {line}", highlight=False)
+    console.print(_table(scores))
+    print(json.dumps({"versions": versions(), "scores": scores}, indent=1))
+    return 0 if all(score["held"] for score in scores) else 1
+
+
+def _table(scores: list[dict[str, Any]]) -> Table:
+    table = Table(title="torture")
+    for column in ("row", "held", "n", "seed", "seconds"):
+        table.add_column(column)
+    for score in scores:
+        table.add_row(*(str(score[key]) for key in ("said", "good", "n", "seed", "seconds")))
+    return table
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows to run; all by default")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all that varies")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the whole n to run")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
