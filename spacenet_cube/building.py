@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.grid import Block
@@ -55,7 +55,8 @@ def build(
     replace
         Whether a published cube may be overwritten.
     executor
-        Runs the units; a thread pool of ``workers`` by default.
+        Runs the units; a thread pool of ``workers`` by default.  That of a Dask cluster
+        decides itself how many run at once.
     target_options
         How the target is reached; they go before ``SPACENET_CUBE_TARGET_OPTIONS``.
     scratch
@@ -185,6 +186,12 @@ def work(
     StoreError
         If the target refuses or fails.
     """
+    if _is_cluster(executor):
+        from spacenet_cube.distributing import on_cluster  # noqa: PLC0415 - of an extra
+
+        with on_cluster(executor, plan, partial(do_task, plan, cube)) as (far, do):
+            run_all(listed, do, pool=far, workers=len(listed), progress=progress)
+        return
     units = [plan.units[task.number] for task in listed if task.kind == "unit"]
     with (
         scratch_folder(scratch) as folder,
@@ -196,6 +203,11 @@ def work(
         shared = stage if executor is None else None
         do = partial(do_task, plan, cube, stage=shared)
         run_all(listed, do, pool=pool, workers=workers, progress=progress)
+
+
+def _is_cluster(executor: Executor | None) -> TypeGuard[Executor]:
+    """Whether an executor is that of a Dask cluster; found without importing Dask's."""
+    return any(kind.__module__.startswith("distributed.") for kind in type(executor).__mro__)
 
 
 def do_task(plan: Plan, cube: Location, task: Task, *, stage: Stage | None = None) -> None:
@@ -266,10 +278,8 @@ def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = 
 def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
     """Mirrors for a unit: the shared ones, or some of its own."""
     if shared is not None:
-        try:
-            yield shared
-        finally:
-            shared.done(unit)
+        with shared.using(unit) as held:
+            yield held
         return
     with scratch_folder() as folder, Stage(plan, folder, [unit]) as own:
         yield own

@@ -66,7 +66,7 @@ class Stage:
     @property
     def fetched_bytes(self) -> int:
         """Bytes fetched of the scenes that are held."""
-        return sum(mirror.held_bytes for mirror, _ in self._held.values())
+        return sum(mirror.held_bytes for mirror, _ in list(self._held.values()))
 
     def _names(self, unit: Unit) -> set[str]:
         return {self._plan.scenes[piece.scene - 1].id for piece in unit.pieces}
@@ -132,6 +132,25 @@ class Stage:
             raise
         self._held[scene.id] = held
         return held
+
+    @contextmanager
+    def using(self, unit: Unit) -> Iterator["Stage"]:
+        """The stage for the time that a unit runs.
+
+        Parameters
+        ----------
+        unit
+            One of those that were named.
+
+        Yields
+        ------
+        Stage
+            This one.
+        """
+        try:
+            yield self
+        finally:
+            self.done(unit)
 
     def done(self, unit: Unit) -> None:
         """Say that a unit has run, so that mirrors which no other needs can go.

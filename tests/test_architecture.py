@@ -25,6 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "accessor",
             "archive",
+            "dealer",
+            "distributing",
             "info",
             "likeness",
             "listing",
@@ -41,6 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "mirror",
             "shelf",
             "staging",
+            "keeping",
             "running",
             "write",
         }
@@ -66,6 +69,9 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("header", "mirror"): "a remote header is parsed from a sparse local file",
     ("header", "read"): "headers are read where pixels are, under one GDAL environment",
     ("shelf", "listing"): "a shelf is known by the archive its members are of",
+    ("distributing", "dealer"): "a build on a cluster is dealt out",
+    ("distributing", "keeping"): "a worker keeps mirrors",
+    ("keeping", "staging"): "mirrors that are kept are mirrors all the same",
     ("staging", "mirror"): "a stage keeps mirrors of remote scenes",
     ("surveying", "archive"): "a survey unpacks the archives it finds",
     ("surveying", "header"): "a survey reads headers",
