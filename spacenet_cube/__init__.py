@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.distributing import connect
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
     from spacenet_cube.likeness import reference_grid
@@ -49,6 +50,7 @@ _HOMES = {
     "Scene": "core.scene",
     "plan": "core.plan",
     "Plan": "core.plan",
+    "connect": "distributing",
     "build": "building",
     "update": "updating",
     "Updated": "updating",
@@ -70,6 +72,7 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Scene",
     "plan",
     "Plan",
+    "connect",
     "build",
     "update",
     "Updated",

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spacenet_cube.errors import CubeError, RecipeError
+from spacenet_cube.errors import CubeError, MissingExtraError, RecipeError
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from rich.progress import Progress
 
     from spacenet_cube.core.cost import Sample
@@ -73,6 +75,14 @@ BboxOption = Annotated[
 ]
 AreaOption = Annotated[
     Path | None, typer.Option("--area", help="Limit to the polygons of a GeoJSON file.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(help="Address of a Dask scheduler, whose workers build; --workers is not used."),
+]
+WorkerEnvOption = Annotated[
+    list[str] | None,
+    typer.Option("--worker-env", help="Variable that Dask workers are given; may be repeated."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
 
@@ -199,6 +209,8 @@ def build_command(
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
     requester_pays: RequesterPaysOption = False,
+    scheduler: SchedulerOption = None,
+    worker_env: WorkerEnvOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them."""
@@ -214,12 +226,16 @@ def build_command(
     built: list[dict[str, Any]] = []
     access = _Access(source, source_option, target_option, staging, requester_pays)
     target, limit = access.target, area_of(bbox, area)
-    with _plans(recipe, product, profile, scratch, access, limit) as (planned, shown):
+    with (
+        _executor(scheduler, worker_env or (), workers) as executor,
+        _plans(recipe, product, profile, scratch, access, limit) as (planned, shown),
+    ):
         for one, _ in planned if not update_only else ():
             check_target(one, to, replace=replace, target_options=target)
         for one, _ in planned:
             common: dict[str, Any] = {
                 "workers": workers,
+                "executor": executor,
                 "target_options": target,
                 "scratch": scratch,
                 "progress": Bars(shown, one.product.name).tell,
@@ -298,6 +314,30 @@ class _Access:
         from spacenet_cube.core.access import options_of_pairs
 
         return options_of_pairs(self.target_options or ())
+
+
+@contextmanager
+def _executor(
+    scheduler: str | None, worker_env: Sequence[str], workers: int | None
+) -> Iterator["Executor | None"]:
+    """The executor of a Dask cluster; none where no scheduler is named."""
+    if scheduler is None:
+        if worker_env:
+            raise RecipeError(
+                "--worker-env is for Dask workers; name their --scheduler, or drop it"
+            )
+        yield None
+        return
+    if workers is not None:
+        typer.echo("--workers is not used: the cluster has its own", err=True)
+    try:
+        from spacenet_cube.distributing import connect
+    except ImportError as error:
+        raise MissingExtraError(
+            f"--scheduler needs Dask's cluster part ({error}); pip install 'spacenet-cube[cluster]'"
+        ) from error
+    with connect(scheduler, worker_env=worker_env) as executor:
+        yield executor
 
 
 @contextmanager

@@ -56,10 +56,10 @@ def choose(
             return place
     near = [place for place, scenes in enumerate(looked) if scenes & mine]
     if near:
-        return min(near, key=lambda place: (len(looked[place] - mine), place))
+        return min((len(looked[place] - mine), place) for place in near)[1]
     start = _own_share(len(looked), sorted({*held, worker}), worker)
     turned = [*range(start, len(looked)), *range(start)]
-    return min(turned, key=lambda place: len(looked[place] & others))
+    return turned[min((len(looked[place] & others), turn) for turn, place in enumerate(turned))[1]]
 
 
 def _own_share(count: int, workers: Sequence[str], worker: str) -> int:
