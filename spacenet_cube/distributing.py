@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
@@ -24,10 +24,11 @@ import pyproj
 import rasterio
 from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.cfexecutor import ClientExecutor
+from distributed.comm.core import CommClosedError
 
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tasks import Task
-from spacenet_cube.dealer import Dealer
+from spacenet_cube.dealer import Dealer, told
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.keeping import KeptStage
 from spacenet_cube.version import __version__
@@ -38,6 +39,7 @@ Do = Callable[..., Any]
 _DECIDES_BYTES = ("numpy", "numcodecs", "rasterio", "pyproj", "zarr")
 _PREFIX = "spacenet-cube"
 _ENVIRONMENT_S, _ASK_EVERY_S = 60.0, 0.05
+_TELLINGS, _TELL_AGAIN_S = 5, 0.5
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _OPEN_SCHEMES = {"tcp", "ws", "ucx", "ucxx"}
 _GIVEN: set[str] = set()
@@ -131,8 +133,6 @@ class Job(WorkerPlugin):
     environment
         Names of variables that the worker waits for.
     """
-
-    idempotent = True
 
     def __init__(
         self,
@@ -287,7 +287,7 @@ def on_cluster(
             client.run(_take, values, workers=list(addresses), on_error="ignore")
 
     def join() -> None:
-        client.register_plugin(job, job.name)
+        _persisting(lambda: client.register_plugin(job, job.name), client)
 
     _forget(client, started)
     join()
@@ -302,8 +302,26 @@ def on_cluster(
         yield dealer, partial(do_there, job.name)
     finally:
         dealer.shutdown()
-        if client.status == "running":
-            client.unregister_worker_plugin(job.name)
+        _leave(client, job.name)
+
+
+def _persisting(tell_workers: Callable[[], Any], client: Client) -> None:
+    """Tell workers something; it fails where one of them dies at that moment, and is told again."""
+    for _ in range(_TELLINGS):
+        try:
+            tell_workers()
+        except (OSError, CommClosedError) as error:
+            failure = error
+            time.sleep(_TELL_AGAIN_S)
+        else:
+            return
+    raise told(failure, client) from failure
+
+
+def _leave(client: Client, name: str) -> None:
+    """Take a build from the workers; where the scheduler is gone, the next run of it does so."""
+    with suppress(StoreError):
+        _persisting(lambda: client.unregister_worker_plugin(name), client)
 
 
 def _remote_scenes(plan: Plan, task: Task) -> frozenset[int]:
@@ -323,4 +341,4 @@ def _forget(client: Client, started: str) -> None:
     names = {name for plugins in there.values() if plugins for name in plugins}
     for name in sorted(names):
         if name.startswith(started):
-            client.unregister_worker_plugin(name)
+            _leave(client, name)

@@ -59,7 +59,8 @@ def choose(
         return min((len(looked[place] - mine), place) for place in near)[1]
     start = _own_share(len(looked), sorted({*held, worker}), worker)
     turned = [*range(start, len(looked)), *range(start)]
-    return turned[min((len(looked[place] & others), turn) for turn, place in enumerate(turned))[1]]
+    chosen: int = min(turned, key=lambda place: len(looked[place] & others))
+    return chosen
 
 
 def _own_share(count: int, workers: Sequence[str], worker: str) -> int:

@@ -103,6 +103,11 @@ class Scene:
         return "://" in self.href
 
     @property
+    def store_tag(self) -> str | None:
+        """The tag that the store compares; a member's digest is none."""
+        return None if self.etag is None or self.etag.startswith("sha256:") else self.etag
+
+    @property
     def box(self) -> Box:
         """Bounds in CRS units of a north-up or rotated scene."""
         rows, cols = self.shape_yx
