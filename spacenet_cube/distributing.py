@@ -320,7 +320,7 @@ def _persisting(tell_workers: Callable[[], Any], client: Client) -> None:
 
 def _leave(client: Client, name: str) -> None:
     """Take a build from the workers; where the scheduler is gone, the next run of it does so."""
-    with suppress(StoreError):
+    with suppress(StoreError, ValueError):
         _persisting(lambda: client.unregister_worker_plugin(name), client)
 
 
