@@ -5,16 +5,13 @@ what an update began from, and what failed last.  It is gone when the cube is pu
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from spacenet_cube.core.documents import group_documents
-from spacenet_cube.core.inputs import settings_of
-from spacenet_cube.core.manifest import root_digest
+from spacenet_cube.core.begun import Begun
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, parse_record
-from spacenet_cube.core.tasks import tasks
 from spacenet_cube.errors import StoreError
 from spacenet_cube.storage import FAULTS, Location, entries, remove_keys, write_durably
 
@@ -22,55 +19,7 @@ FORMAT = 1
 """Version of ``plan.json``."""
 
 _READERS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A build that was begun and is not published."""
-
-    build: str
-    """Digest of the root document that will publish it, see `root_digest`: it tells plan,
-    software and when local scenes were changed."""
-
-    plan: str
-    """Digest of its plan."""
-
-    settings: str
-    """Digest of what decides pixels beside the scenes, see `settings_of`."""
-
-    replaces: bool
-    """Whether it was begun to replace what stood there."""
-
-    updates: bool
-    """Whether it was begun to update a published cube."""
-
-    tasks: Mapping[str, int]
-    """How many tasks each level has, by its name; units count for the native one."""
-
-
-def begun(plan: Plan, *, replaces: bool = False, updates: bool = False) -> Begun:
-    """Describe a build that begins.
-
-    Parameters
-    ----------
-    plan
-        What is built.
-    replaces
-        Whether something that stood there was discarded for it.
-    updates
-        Whether it starts from a published cube.
-
-    Returns
-    -------
-    Begun
-        The same for the same plan, but for the last two.
-    """
-    counts: dict[str, int] = {}
-    for task in tasks(plan):
-        name = "native" if task.level == 0 else f"overview {task.level}"
-        counts[name] = counts.get(name, 0) + 1
-    root = group_documents(plan)[""]
-    return Begun(root_digest(root), plan.digest, settings_of(plan), replaces, updates, counts)
+_LOCK = "lock/"
 
 
 class Ledger:
@@ -108,6 +57,14 @@ class Ledger:
             "--replace (replace=True)"
         )
 
+    @property
+    def is_there(self) -> bool:
+        """Whether anything of a ledger but a lock is there."""
+        try:
+            return any(not name.startswith(_LOCK) for name in entries(self.place))
+        except FAULTS as error:
+            raise self._failed("read", error) from error
+
     def begin(self, build: Begun, plan: Plan) -> None:
         """Say what is being built from now on."""
         facts = {"format": FORMAT, **asdict(build), "details": plan.to_dict()}
@@ -144,24 +101,24 @@ class Ledger:
         """Remove records, before what they tell of is written anew."""
         self._remove([f"done/{name}.json" for name in names])
 
-    def read_base(self) -> tuple[bytes, frozenset[str]] | None:
+    def read_base(self) -> tuple[bytes, dict[str, str]] | None:
         """What an update began from; None where it is no update.
 
         Returns
         -------
-        tuple of bytes and frozenset of str, or None
-            The root document of the published cube, and the names of tasks whose objects may
-            not be that cube's any more.
+        tuple of bytes and dict of str to str, or None
+            The root document of the published cube, and the tasks whose objects may not be
+            that cube's any more, with the kind of each.
         """
-        root, dirty = self._read("base.json"), self._read("dirty.json")
-        if root is None or dirty is None:
+        root, spoilt = self._read("base.json"), self._read("spoilt.json")
+        if root is None or spoilt is None:
             return None
-        return root, frozenset(json.loads(dirty))
+        return root, dict(json.loads(spoilt))
 
-    def write_base(self, root: bytes, dirty: Collection[str]) -> None:
+    def write_base(self, root: bytes, spoilt: Mapping[str, str]) -> None:
         """Say what an update begins from, before any of it is touched."""
         self.write("base.json", root)
-        self.write("dirty.json", json.dumps(sorted(dirty)).encode())
+        self.write("spoilt.json", json.dumps(dict(spoilt)).encode())
 
     def failures(self) -> dict[str, str]:
         """Why tasks failed, by name, in the last run."""
@@ -181,7 +138,7 @@ class Ledger:
     def clear(self) -> None:
         """Remove all but the lock, ``plan.json`` last."""
         try:
-            names = [name for name in entries(self.place) if not name.startswith("lock/")]
+            names = [name for name in entries(self.place) if not name.startswith(_LOCK)]
             remove_keys(self.place, [name for name in names if name != "plan.json"])
             remove_keys(self.place, [name for name in names if name == "plan.json"])
             (self.place / "done").remove()

@@ -44,17 +44,18 @@ class Lock:
 
     Parameters
     ----------
-    folder
-        Where claims lie.
+    cube
+        Where the cube is or will be.
     generation
         Number of the claim.
     claim
         The claim.
     """
 
-    def __init__(self, folder: Location, generation: int, claim: Claim) -> None:
-        self._folder, self._generation, self._claim = folder, generation, claim
-        self._place = folder / claim_name(generation)
+    def __init__(self, cube: Location, generation: int, claim: Claim) -> None:
+        self._folder, self._around = _folder(cube), cube.beside(".build")
+        self._generation, self._claim = generation, claim
+        self._place = self._folder / claim_name(generation)
         self._lost: str | None = None
         self._ended = threading.Event()
         self.in_flight: Callable[[], tuple[str, ...]] = tuple
@@ -88,7 +89,7 @@ class Lock:
             with suppress(*FAULTS):
                 remove_keys(self._folder, [claim_name(self._generation)])
         remove_empty(self._folder)
-        remove_empty(self._folder / "..")
+        remove_empty(self._around)
 
     def _live(self) -> None:
         while not self._ended.wait(BEAT_S) and self._lost is None:
@@ -164,7 +165,7 @@ def _acquire(cube: Location, *, break_lock: bool) -> Lock:
             place = folder / claim_name(highest + 1)
             if create(place, mine.content):
                 _remove_former(folder, highest + 1)
-                return Lock(folder, highest + 1, mine)
+                return Lock(cube, highest + 1, mine)
             # Whoever was quicker has just begun: that one's lock is not to be broken.
             break_lock = False
     except FAULTS as error:

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
     frozenset({"storage", "scratch"}),
+    frozenset({"ledger", "locking"}),
     frozenset(
         {
             "accessor",
@@ -45,7 +46,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "write",
         }
     ),
-    frozenset({"building", "estimating"}),
+    frozenset({"estimating", "resuming", "working"}),
+    frozenset({"building"}),
     frozenset({"updating"}),
     frozenset({"terminal"}),
     frozenset({"cli"}),

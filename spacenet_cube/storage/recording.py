@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer
@@ -10,15 +11,27 @@ from zarr.storage import WrapperStore
 from spacenet_cube.core.records import Written
 
 
+def _go_on() -> None:
+    """Nothing is against it."""
+
+
 class RecordingStore(WrapperStore[Store]):
     """A store that digests each object as it is written, before it leaves.
 
     It reads and writes synchronously where the store that it wraps does, so that zarr encodes
     shards the same way, byte for byte.
+
+    Parameters
+    ----------
+    store
+        Where objects go.
+    check
+        Called before each is written; what it raises ends the writing.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, check: Callable[[], None] = _go_on) -> None:
         super().__init__(store)
+        self._check = check
         self._written: dict[str, tuple[int, str]] = {}
         self._lock = threading.Lock()
 
@@ -32,12 +45,14 @@ class RecordingStore(WrapperStore[Store]):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
+        self._check()
         noted = _described(value)
         await super().set(key, value)
         self._note(key, noted)
 
     def set_sync(self, key: str, value: Buffer) -> None:
         """Write an object."""
+        self._check()
         noted = _described(value)
         super().set_sync(key, value)
         self._note(key, noted)
