@@ -14,8 +14,8 @@ from zarr.abc.store import Store
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.manifest import Stored
-from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.overview import halve, stacked
+from spacenet_cube.core.mosaic import blank_pixels, mosaic
+from spacenet_cube.core.overview import halve
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.tasks import Task, half
@@ -226,18 +226,19 @@ def build_unit(
     StoreError
         If the target refuses or fails.
     """
-    native = level_arrays(plan, 0, cube, store)
-    halves = []
+    native, first = level_arrays(plan, 0, cube, store), half(unit.block)
+    above = blank_pixels(plan, (first.height, first.width)) if len(plan.levels) > 1 else None
     with _staged(plan, unit, stage) as staged:
         read = reader(plan.product.band_indexes, staged.local)
         for part in unit.strips(plan.product.encoding.shard, plan.window_of):
             check()
             pixels = mosaic(plan, part, read, resample)
             native.write(part.block, pixels)
-            if len(plan.levels) > 1:
-                halves.append(halve(pixels, plan.product.nodata))
-    if halves:
-        level_arrays(plan, 1, cube, store).write(half(unit.block), stacked(halves))
+            if above is not None:
+                place = half(part.block).relative_to(first)
+                halve(pixels, plan.product.nodata, out=above.part(place))
+    if above is not None:
+        level_arrays(plan, 1, cube, store).write(first, above)
 
 
 @contextmanager
@@ -278,9 +279,11 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block, store: 
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
     source, nodata = level_arrays(plan, level - 1, cube), plan.product.nodata
+    made = blank_pixels(plan, (block.height, block.width))
     # Half of it at a time, as units do: so the overviews need no more memory than the units.
-    halves = [halve(source.read(part), nodata) for part in below.strips(source.shard_px)]
-    level_arrays(plan, level, cube, store).write(block, stacked(halves))
+    for part in below.strips(source.shard_px):
+        halve(source.read(part), nodata, out=made.part(half(part).relative_to(block)))
+    level_arrays(plan, level, cube, store).write(block, made)
 
 
 def _renumber(plan: Plan, cube: Location, task: Task, store: Store) -> None:
