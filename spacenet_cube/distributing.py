@@ -32,9 +32,10 @@ from spacenet_cube.dealer import Dealer, told
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.keeping import KeptStage
 from spacenet_cube.version import __version__
+from spacenet_cube.working import Here
 
 Do = Callable[..., Any]
-"""Does a task, given it and, as ``stage``, the mirrors of the worker that it runs on."""
+"""Does a task, given it and, as ``here``, what is shared on the worker that it runs on."""
 
 _DECIDES_BYTES = ("numpy", "numcodecs", "rasterio", "pyproj", "zarr")
 _PREFIX = "spacenet-cube"
@@ -235,7 +236,7 @@ def do_there(name: str, task: Task) -> Any:  # noqa: ANN401 - whatever a task gi
             f"worker {worker.address} was not given {', '.join(job.environment)} within "
             f"{_ENVIRONMENT_S:.0f} s; run the same command again"
         )
-    return job.do(task, stage=job.stage)
+    return job.do(task, here=Here(job.stage))
 
 
 def _given(names: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ from tests.s3_servers import filesystem, moto
 from tests.torture.score import Score
 
 KEYS = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "ownersecret"}
-TILE_PX = 96
+TILE_PX = 48
 WORKERS = 3
 
 
@@ -68,7 +68,7 @@ def _trial(aoi: str, name: str, endpoint: str, dask: Cluster) -> str:
     """Build a cube here and there; what is unlike, empty where nothing is."""
     options = {"endpoint_url": endpoint}
     recipe = _recipe(aoi)
-    product = recipe.product(name).model_copy(update={"encoding": Encoding(chunk=32, shard=64)})
+    product = recipe.product(name).model_copy(update={"encoding": Encoding(chunk=16, shard=32)})
     staging = _staging(endpoint)
     scenes = sc.survey(
         recipe, product, source="s3://spacenet", source_options=options, staging=staging
