@@ -27,6 +27,10 @@ class Row:
 
 ROWS: dict[str, Row] = {
     "cluster": Row("cluster", 18),
+    "kills": Row("kills", 200),
+    "answers": Row("answers", 100),
+    "builders": Row("builders", 20),
+    "machine": Row("machine", 200),
 }
 """By name; each ``run`` gives one score."""
 
