@@ -106,8 +106,9 @@ def odc_ndvi(corpus: Corpus, suffix: str) -> float:
     from tests.bench import peers
 
     items = []
+    described = {"raster:bands": [{"data_type": "uint16", "nodata": 0} for _ in BANDS]}
     for strip in corpus.strips:
-        item = peers._item(strip)  # noqa: SLF001 - the same item as in the other bench
+        item = peers._item(strip, **described)  # noqa: SLF001 - the same item as in the other bench
         item.assets["data"].href = _href(strip.path, suffix)
         items.append(item)
     config = {
