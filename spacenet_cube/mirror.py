@@ -154,7 +154,7 @@ class Mirror:
             file.seek(start)
             held = file.read(stop - start)
         once_more = self._origin.read_range(start, stop - start, self._etag, trusting=True)
-        if once_more != held:
+        if memoryview(once_more) != memoryview(held):
             self._fetch(span)
 
     def _fetch(self, span: Span, *, trusting: bool = False) -> None:

@@ -42,7 +42,7 @@ class ChangedError(OSError):
 
 
 class DiskError(OSError):
-    """This machine's disk failed where remote bytes were to be kept; the message says where."""
+    """The local disk failed where remote bytes were to be kept; the message says where."""
 
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
