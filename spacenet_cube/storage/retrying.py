@@ -12,7 +12,7 @@ from typing import Any
 
 from spacenet_cube.storage.faults import FAULTS, is_expired, is_final
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 5.0
 
 Renew = Callable[[], bool]
 """Asks for credentials anew; whether others than before were found."""

@@ -25,7 +25,9 @@ class Row:
     """Trials of a whole run."""
 
 
-ROWS: dict[str, Row] = {}
+ROWS: dict[str, Row] = {
+    "chaos": Row("chaos", 50),
+}
 """By name; each ``run`` gives one score."""
 
 
