@@ -9,6 +9,7 @@ import argparse
 import http.client
 import json
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -84,6 +85,7 @@ class _Chaos(ThreadingHTTPServer):
             "paths": list(PATHS),
             "stall_s": 30.0,
             "most": None,
+            "lasting": {},
         }
         self.settings = self.defaults
         self.lock = threading.Lock()
@@ -106,6 +108,19 @@ class _Chaos(ThreadingHTTPServer):
             kind = chance.choice(kinds)
             self.fired[f"{kind} {path}"] += 1
             return kind, chance
+
+    def is_expired(self, path: str, signature: str) -> bool:
+        """Whether the key that a request is signed with has been used for all that it lasts."""
+        found = re.search(r"Credential=([^/]+)/", signature)
+        with self.lock:
+            key = found[1] if found else ""
+            lasts = self.settings["lasting"].get(key)
+            if lasts is None:
+                return False
+            self.asked[key] += 1
+            over = self.asked[key] > lasts
+            self.fired[f"expired {path}"] += over
+            return bool(over)
 
     def handle_error(self, *_: object) -> None:
         """A connection that was reset, here or by the client, is no news."""
@@ -142,6 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.reset()
             return
         body = self.rfile.read(size)
+        if self.server.is_expired(path, self.headers.get("Authorization") or ""):
+            kind = "expired"
         if kind in _CODES:
             self.refuse(*_CODES[kind])
             return
@@ -265,6 +282,8 @@ class Chaos:
 
     def set(self, **settings: Any) -> None:
         """Say what fails: ``rate``, ``kinds``, ``paths``, ``seed``, ``most``, ``stall_s``.
+
+        ``lasting`` says for how many requests an access key is good, by key.
 
         What is not said is as at the start; counting begins anew.
         """

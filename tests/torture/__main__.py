@@ -27,6 +27,8 @@ class Row:
 
 ROWS: dict[str, Row] = {
     "chaos": Row("chaos", 50),
+    "disk": Row("disk", 40),
+    "expiry": Row("expiry", 20),
 }
 """By name; each ``run`` gives one score."""
 
