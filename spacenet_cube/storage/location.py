@@ -160,8 +160,8 @@ class Location:
             If the store refuses or fails, or there is no such bucket.
         """
         if self.bucket is not None:
-            base, found = self.key, self.bucket.find(self.key, depth)
-            return {key[len(base) :].lstrip("/"): row for key, row in found.items()}
+            base, found = f"{self.key}/".lstrip("/"), self.bucket.find(self.key, depth)
+            return {key.removeprefix(base): row for key, row in found.items()}
         rows = self._persist(lambda: self.fs.find(self.path, maxdepth=depth, detail=True))
         base = self.path.rstrip("/") + "/"
         return {

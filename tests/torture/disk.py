@@ -120,10 +120,10 @@ def _bench(folder: Path, server: str) -> Bench:
     (folder / "local.yaml").write_text(_RECIPE.format(source=folder / "corpus"))
     (folder / "remote.yaml").write_text(_RECIPE.format(source="s3://spacenet"))
     found = Bench(folder, server, {}, {})
-    for where, clean in (("local", found.clean), ("remote", found.clean_remote)):
+    for where, files in (("local", found.clean), ("remote", found.clean_remote)):
         ended = _end(found, _command(found, where, folder / "clean" / where))
         assert ended.code == 0, ended.said
-        clean |= _files(folder / "clean" / where)
+        files.update(_files(folder / "clean" / where))
     return found
 
 
