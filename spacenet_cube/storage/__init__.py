@@ -5,18 +5,34 @@ description, so that they never disagree.
 """
 
 from spacenet_cube.storage.arrays import array_settings
+from spacenet_cube.storage.durable import (
+    create,
+    entries,
+    remove_empty,
+    remove_keys,
+    settle,
+    write_durably,
+)
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+from spacenet_cube.storage.recording import RecordingStore
 
 __all__ = [
     "FAULTS",
     "DiskError",
     "Location",
+    "RecordingStore",
     "array_settings",
+    "create",
+    "entries",
     "error_code",
     "etag_of",
     "explain",
     "from_environment",
     "locate",
     "name_of",
+    "remove_empty",
+    "remove_keys",
+    "settle",
+    "write_durably",
 ]

@@ -279,6 +279,21 @@ class Location:
         else:
             self._persist(lambda: self.fs.pipe_file(self.path, content))
 
+    def create_remote(self, content: bytes) -> bool | None:
+        """Write the whole object unless one is there, if the store can do that in one step.
+
+        Parameters
+        ----------
+        content
+            The object.
+
+        Returns
+        -------
+        bool or None
+            False where the store says that one is there; None where it has no such step.
+        """
+        return None if self.bucket is None else self.bucket.create(self.key, content)
+
     def upload(self, file: Path) -> None:
         """Write a local file's bytes to the location, piece by piece."""
         if self.bucket is not None:

@@ -26,6 +26,10 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
+    "kills": Row("kills", 200),
+    "answers": Row("answers", 100),
+    "builders": Row("builders", 20),
+    "machine": Row("machine", 200),
     "chaos": Row("chaos", 50),
     "disk": Row("disk", 40),
     "expiry": Row("expiry", 20),
