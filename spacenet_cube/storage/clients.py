@@ -267,15 +267,12 @@ class Keyring:
         """
         with self._lock:
             held = self.generation(profile)
-            if held > refused:
-                return True
-            before = self.given.get((profile, held))
-            _provider.cache_clear()
-            _provider(profile, held + 1)()
-            if self.given[profile, held + 1] == before:
-                return False
-            self._generations[profile] = held + 1
-            return True
+            if held == refused:
+                _provider.cache_clear()
+                _provider(profile, held + 1)()
+                # Both clients begin anew, even with the same: one may hold older ones.
+                self._generations[profile] = held = held + 1
+            return self.given[profile, held] != self.given.get((profile, refused))
 
 
 def _print(frozen: Any) -> str:  # noqa: ANN401 - botocore ships no types
