@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
     def reply(self, kind: str | None, chance: random.Random, what: tuple[Any, ...]) -> None:
         status, reason, headers, content = what
         # An answer without a body is all there once its headers are.
-        if kind == "stall" and (not content or chance.random() < 0.5):  # noqa: PLR2004 - half
+        if kind == "stall" and (not content or chance.random() < 0.5):
             self.stall()
             return
         self.send_response_only(status, reason)
