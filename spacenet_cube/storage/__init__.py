@@ -5,17 +5,20 @@ description, so that they never disagree.
 """
 
 from spacenet_cube.storage.arrays import array_settings
-from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
+from spacenet_cube.storage.contents import contents
+from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_absence, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 
 __all__ = [
     "FAULTS",
     "Location",
     "array_settings",
+    "contents",
     "error_code",
     "etag_of",
     "explain",
     "from_environment",
+    "is_absence",
     "is_refusal",
     "locate",
     "name_of",

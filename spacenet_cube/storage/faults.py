@@ -155,3 +155,15 @@ def is_refusal(error: BaseException) -> bool:
     """Whether trying again is no use because access was denied or nothing is there."""
     kinds = (*_DENIED, FileNotFoundError, NotFoundError, NoCredentialsError, ProfileNotFound)
     return isinstance(error, kinds)
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether an object is not there, in a bucket that is.
+
+    Examples
+    --------
+    >>> is_absence(FileNotFoundError("x")), is_absence(PermissionError("x"))
+    (True, False)
+    """
+    missing = isinstance(error, (FileNotFoundError, NotFoundError))
+    return missing and error_code(error) != "NoSuchBucket"
