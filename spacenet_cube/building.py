@@ -5,31 +5,29 @@ number is in flight, so memory does not grow with the area.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.overview import halve, stacked
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
-from spacenet_cube.core.schedule import schedule
+from spacenet_cube.core.tasks import Task, half, tasks
 from spacenet_cube.core.units import Unit
 from spacenet_cube.publish import make_way, publish, refuse_overwriting
 from spacenet_cube.read import reader
 from spacenet_cube.resampling import resample
+from spacenet_cube.running import pool_of, run_all
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
 from spacenet_cube.storage import Location, from_environment, locate
 from spacenet_cube.write import level_arrays, write_coordinates
-
-_IN_FLIGHT_PER_WORKER = 2
 
 
 def build(
@@ -64,7 +62,7 @@ def build(
         Folder in which remote scenes are mirrored while they are needed; the system's
         temporary one by default.  It is emptied afterwards, even after a failure.
     progress
-        Told the stage, how many of its units are done, and how many there are.
+        Told the kind of task, how many of it are done, and how many there are.
 
     Returns
     -------
@@ -82,18 +80,15 @@ def build(
     """
     cube = target_location(to, target_options) / plan.cube_path
     make_way(plan, cube, replace=replace)
-    count = workers or os.cpu_count() or 1
-    with pool_of(executor, count) as pool:
-        in_flight = count * _IN_FLIGHT_PER_WORKER
-        run = partial(run_all, pool=pool, in_flight=in_flight, progress=progress)
-        with scratch_folder(scratch) as folder, Stage(plan, folder) as stage:
-            # Other machines do not share this one's mirrors: their units stage for themselves.
-            shared = stage if executor is None else None
-            ordered = schedule(plan.units, plan.scenes).units
-            run("build", partial(build_unit, plan, cube, stage=shared), ordered)
-        for level in range(2, len(plan.levels)):
-            name = f"overview {level} of {len(plan.levels) - 1}"
-            run(name, partial(build_overview, plan, cube, level), overview_blocks(plan, level))
+    work(
+        plan,
+        cube,
+        tasks(plan),
+        workers=workers or os.cpu_count() or 1,
+        executor=executor,
+        scratch=scratch,
+        progress=progress,
+    )
     write_coordinates(plan, cube)
     publish(plan, cube)
     return cube.url
@@ -154,6 +149,85 @@ def target_location(
     return locate(to, from_environment("target").over(options))
 
 
+def work(
+    plan: Plan,
+    cube: Location,
+    listed: Sequence[Task],
+    *,
+    workers: int,
+    executor: Executor | None,
+    scratch: Path | None,
+    progress: Progress | None,
+) -> None:
+    """Do tasks of a plan on a pool of threads, or on an executor of the caller's.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    listed
+        What to do.
+    workers
+        Tasks at once.
+    executor
+        Runs them; a thread pool by default.
+    scratch
+        Folder in which remote scenes are mirrored while they are needed.
+    progress
+        Told what is done.
+
+    Raises
+    ------
+    SourceError
+        If a scene cannot be read.
+    StoreError
+        If the target refuses or fails.
+    """
+    units = [plan.units[task.number] for task in listed if task.kind == "unit"]
+    with (
+        scratch_folder(scratch) as folder,
+        Stage(plan, folder, units) as stage,
+        # Ends before the stage does, so that no unit reads a mirror that is gone.
+        pool_of(executor, workers) as pool,
+    ):
+        # Other machines do not share this one's mirrors: their units stage for themselves.
+        shared = stage if executor is None else None
+        do = partial(do_task, plan, cube, stage=shared)
+        run_all(listed, do, pool=pool, workers=workers, progress=progress)
+
+
+def do_task(plan: Plan, cube: Location, task: Task, *, stage: Stage | None = None) -> None:
+    """Do one task.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    task
+        What to do.
+    stage
+        Mirrors shared with other units; by default a unit has its own.
+
+    Raises
+    ------
+    SourceError
+        If a scene cannot be read.
+    StoreError
+        If the target refuses or fails.
+    """
+    match task.kind:
+        case "unit":
+            build_unit(plan, cube, plan.units[task.number], stage=stage)
+        case "overview":
+            build_overview(plan, cube, task.level, task.block)
+        case "renumber":
+            level_arrays(plan, task.level, cube).renumber(task.block, task.numbers)
+
+
 def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = None) -> None:
     """Do one work unit: read, mosaic, encode and write it, and its first overview.
 
@@ -201,16 +275,6 @@ def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
         yield own
 
 
-def half(block: Block) -> Block:
-    """Where a block lies in the next overview."""
-    return Block(block.row // 2, block.col // 2, (block.height + 1) // 2, (block.width + 1) // 2)
-
-
-def overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
-    """The shards of an overview."""
-    return tuple(blocks(plan.levels[level].shape_yx, plan.product.encoding.shard))
-
-
 def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None:
     """Make one shard of an overview from the level below it.
 
@@ -237,48 +301,3 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None
     # Half of it at a time, as units do: so the overviews need no more memory than the units.
     halves = [halve(source.read(part), nodata) for part in below.strips(source.shard_px)]
     level_arrays(plan, level, cube).write(block, stacked(halves))
-
-
-@contextmanager
-def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
-    """The caller's executor, or threads that are gone afterwards."""
-    if executor is not None:
-        yield executor
-        return
-    with ThreadPoolExecutor(workers, "build") as pool:
-        yield pool
-
-
-def run_all[T](
-    stage: str,
-    task: Callable[[T], None],
-    items: Iterable[T],
-    *,
-    pool: Executor,
-    in_flight: int,
-    progress: Progress | None,
-) -> None:
-    """Run a task on every item, a bounded number at once; the first failure ends it."""
-    waiting = tuple(items)
-    told = progress or _silent
-    told(stage, 0, len(waiting))
-    rest = iter(waiting)
-    running: set[Future[None]] = set()
-    done = 0
-    try:
-        while True:
-            running |= {pool.submit(task, item) for item in islice(rest, in_flight - len(running))}
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                done += 1
-                told(stage, done, len(waiting))
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""

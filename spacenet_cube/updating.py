@@ -10,33 +10,19 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import (
-    build,
-    build_overview,
-    build_unit,
-    half,
-    overview_blocks,
-    pool_of,
-    run_all,
-    target_location,
-)
+from spacenet_cube.building import build, target_location, work
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.difference import Difference, difference, touched_above
-from spacenet_cube.core.grid import Block
+from spacenet_cube.core.difference import difference
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
+from spacenet_cube.core.tasks import update_tasks
 from spacenet_cube.errors import StoreError
 from spacenet_cube.publish import ROOT, is_published, publish, unpublish
-from spacenet_cube.scratch import scratch_folder
-from spacenet_cube.staging import Stage
 from spacenet_cube.storage import Location
-from spacenet_cube.write import level_arrays, write_coordinates
-
-_IN_FLIGHT_PER_WORKER = 2
+from spacenet_cube.write import write_coordinates
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +87,7 @@ def update(
         Folder in which remote scenes are mirrored while they are needed; the system's
         temporary one by default.
     progress
-        Told the stage, how many of its units are done, and how many there are.
+        Told the kind of task, how many of it are done, and how many there are.
 
     Returns
     -------
@@ -135,14 +121,15 @@ def update(
     found = difference(plan, held)
     if not found.is_empty or held["spacenet_cube"].get("plan") != plan.digest:
         unpublish(plan, cube)
-        with (
-            pool_of(executor, count) as pool,
-            scratch_folder(scratch) as folder,
-            Stage(plan, folder, found.units) as stage,
-        ):
-            in_flight = count * _IN_FLIGHT_PER_WORKER
-            run = partial(run_all, pool=pool, in_flight=in_flight, progress=progress)
-            _work(plan, cube, found, run, stage if executor is None else None)
+        work(
+            plan,
+            cube,
+            update_tasks(plan, found),
+            workers=count,
+            executor=executor,
+            scratch=scratch,
+            progress=progress,
+        )
         write_coordinates(plan, cube)
         publish(plan, cube)
     return Updated(
@@ -161,41 +148,3 @@ def _attributes(cube: Location) -> dict[str, Any]:
             "it cannot be updated; build it with --replace"
         ) from error
     return attributes
-
-
-def _work(
-    plan: Plan,
-    cube: Location,
-    found: Difference,
-    run: Any,  # noqa: ANN401 - run_all
-    stage: Stage | None,
-) -> None:
-    """Build what is touched, and renumber the rest where numbers moved."""
-    mine = {unit.number for unit in found.units}
-    rest = [unit.block for unit in plan.units if unit.number not in mine]
-    run("build", partial(build_unit, plan, cube, stage=stage), found.units)
-    touched = [unit.block for unit in found.units]
-    if found.numbers is not None:
-        run("renumber", partial(_renumber, plan, cube, found.numbers, 0), rest)
-    if len(plan.levels) > 1:
-        touched = [half(block) for block in touched]
-        if found.numbers is not None:
-            halves = [half(block) for block in rest]
-            run("renumber", partial(_renumber, plan, cube, found.numbers, 1), halves)
-    for level in range(2, len(plan.levels)):
-        every = overview_blocks(plan, level)
-        touched = list(
-            touched_above(plan.levels[level].shape_yx, plan.product.encoding.shard, touched)
-        )
-        name = f"overview {level} of {len(plan.levels) - 1}"
-        run(name, partial(build_overview, plan, cube, level), touched)
-        if found.numbers is not None:
-            others = [block for block in every if block not in touched]
-            run("renumber", partial(_renumber, plan, cube, found.numbers, level), others)
-
-
-def _renumber(
-    plan: Plan, cube: Location, numbers: tuple[int, ...], level: int, block: Block
-) -> None:
-    """Give the scenes of a block their new numbers."""
-    level_arrays(plan, level, cube).renumber(block, numbers)

@@ -41,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "mirror",
             "shelf",
             "staging",
+            "running",
             "write",
         }
     ),

@@ -1,0 +1,82 @@
+"""Running: tasks on any executor, a bounded number at once, each as soon as it can be done."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+from spacenet_cube.core.progress import Progress
+from spacenet_cube.core.tasks import Ready, Task
+
+_IN_FLIGHT_PER_WORKER = 2
+_STAGES = {"unit": "units", "overview": "overviews", "renumber": "renumbering"}
+
+
+@contextmanager
+def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
+    """The caller's executor, or threads that are gone afterwards."""
+    if executor is not None:
+        yield executor
+        return
+    with ThreadPoolExecutor(workers, "build") as pool:
+        yield pool
+
+
+def run_all(
+    listed: Sequence[Task],
+    do: Callable[[Task], None],
+    *,
+    pool: Executor,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """Do every task, each after those it needs; the first failure ends it.
+
+    Parameters
+    ----------
+    listed
+        The tasks.
+    do
+        Does one of them, wherever the executor runs it.
+    pool
+        The executor.
+    workers
+        How many it runs at once; twice as many are handed to it.
+    progress
+        Told ``units``, ``overviews`` and ``renumbering``, how many are done of how many.
+    """
+    tell = _teller(listed, progress)
+    ready = Ready(listed)
+    running: dict[Future[None], Task] = {}
+    try:
+        while True:
+            free = workers * _IN_FLIGHT_PER_WORKER - len(running)
+            running |= {pool.submit(do, task): task for task in ready.take(free)}
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                future.result()
+                ready.done(task)
+                tell(task)
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _teller(listed: Sequence[Task], progress: Progress | None) -> Callable[[Task], None]:
+    """What tells progress of each stage; each is told once before anything is done."""
+    told = progress or _silent
+    totals, done = Counter(task.kind for task in listed), Counter[str]()
+    for kind, total in totals.items():
+        told(_STAGES[kind], 0, total)
+
+    def tell(task: Task) -> None:
+        done[task.kind] += 1
+        told(_STAGES[task.kind], done[task.kind], totals[task.kind])
+
+    return tell
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
