@@ -26,6 +26,7 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from spacenet_cube.building import build
     from spacenet_cube.core.bands import SENSORS, Band
+    from spacenet_cube.core.findings import Fault, Sampling, Verification
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.repairing import Repaired, repair
     from spacenet_cube.sample import write_sample
     from spacenet_cube.surveying import survey
     from spacenet_cube.updating import Updated, update
+    from spacenet_cube.verifying import verify
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -52,6 +55,12 @@ _HOMES = {
     "build": "building",
     "update": "updating",
     "Updated": "updating",
+    "verify": "verifying",
+    "Verification": "core.findings",
+    "Fault": "core.findings",
+    "Sampling": "core.findings",
+    "repair": "repairing",
+    "Repaired": "repairing",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "drawing",
@@ -73,6 +82,12 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "build",
     "update",
     "Updated",
+    "verify",
+    "Verification",
+    "Fault",
+    "Sampling",
+    "repair",
+    "Repaired",
     "open_cube",
     "cube_info",
     "quicklook",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import zarr
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore, StorePath
@@ -18,6 +19,8 @@ from spacenet_cube.core.findings import REBUILD, REPAIR, Fault
 from spacenet_cube.core.shards import index_faults
 from spacenet_cube.errors import StoreError
 from spacenet_cube.storage import FAULTS, Location, array_settings, is_absence
+
+Samples = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,7 @@ def inspect(cube: Location, subject: Subject) -> Inspected:
 
 def _gone(subject: Subject) -> Fault:
     told = "nothing: it went while it was looked at"
-    return Fault(
-        subject.key, "lost", f"{subject.size_bytes:,} bytes", told, REPAIR, subject.places
-    )
+    return Fault(subject.key, "lost", f"{subject.size_bytes:,} bytes", told, REPAIR, subject.places)
 
 
 def _read(cube: Location, subject: Subject, start: int = 0) -> bytes:
@@ -162,11 +163,11 @@ def _decode_faults(subject: Subject, layout: Layout, content: bytes) -> Iterator
     """Chunks that do not decode; one by one only where not all of them do at once."""
     found: list[tuple[Place, str]] = []
     try:
-        array = _array(layout.path, subject.document, subject.key, content)
-        _decode(array, layout.spans(subject.index))
-        return
+        decoded(layout, subject.document, subject.index, content)
     except Exception as error:  # noqa: BLE001 - every codec raises errors of its own family
         told = _told(error)
+    else:
+        return
     try:
         found = list(_bad_chunks(subject, layout, content))
     except Exception as error:  # noqa: BLE001 - the document is at fault, and not a chunk
@@ -176,9 +177,7 @@ def _decode_faults(subject: Subject, layout: Layout, content: bytes) -> Iterator
     yield Fault(subject.key, "chunk", "chunks that decode", said, _mend(subject), places)
 
 
-def _bad_chunks(
-    subject: Subject, layout: Layout, content: bytes
-) -> Iterator[tuple[Place, str]]:
+def _bad_chunks(subject: Subject, layout: Layout, content: bytes) -> Iterator[tuple[Place, str]]:
     array = _array(layout.path, subject.document, subject.key, content)
     for number, spans in layout.chunks(subject.index):
         if spans is None:
@@ -189,13 +188,36 @@ def _bad_chunks(
             yield layout.place(subject.index, number), _told(error)
 
 
+def decoded(layout: Layout, document: Any, index: tuple[int, ...], content: bytes) -> Samples:  # noqa: ANN401 - JSON
+    """What an object holds of its array, decoded.
+
+    Parameters
+    ----------
+    layout
+        How the array is cut.
+    document
+        Its ``zarr.json``.
+    index
+        Number of the object along each dimension.
+    content
+        Its bytes.
+
+    Returns
+    -------
+    array
+        As large as `Layout.spans` says; whatever zarr raises where it does not decode.
+    """
+    array = _array(layout.path, document, layout.key(index), content)
+    return _decode(array, layout.spans(index))
+
+
 def _told(error: Exception) -> str:
     said = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {said}"
 
 
-def _decode(array: zarr.Array[Any], spans: Spans) -> None:
-    array[tuple(slice(first, stop) for first, stop in spans)]
+def _decode(array: zarr.Array[Any], spans: Spans) -> Samples:
+    return np.asarray(array[tuple(slice(first, stop) for first, stop in spans)])
 
 
 def _array(path: str, document: Any, key: str, content: bytes) -> zarr.Array[Any]:  # noqa: ANN401

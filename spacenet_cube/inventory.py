@@ -14,7 +14,6 @@ from spacenet_cube.core.holdings import (
     ROOT,
     Holdings,
     digest_of,
-    is_root_of,
     manifest_entry,
     parsed_object,
 )
@@ -87,9 +86,7 @@ def _papers(cube: Location, keys: Iterable[str], workers: int) -> dict[str, byte
     wanted = tuple(keys)
     with ThreadPoolExecutor(workers, "inventory") as pool:
         found = pool.map(partial(read_or_none, cube), wanted)
-        return {
-            key: each for key, each in zip(wanted, found, strict=True) if each is not None
-        }
+        return {key: each for key, each in zip(wanted, found, strict=True) if each is not None}
 
 
 def read_or_none(cube: Location, key: str) -> bytes | None:

@@ -5,28 +5,22 @@ records say; where the store refuses or fails, verifying fails.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from hashlib import sha256
-from itertools import islice
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 from spacenet_cube.comparing import Compared, compare
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.findings import LEVELS, Fault, Verification
+from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
 from spacenet_cube.core.holdings import ROOT, Holdings, document_faults, listing_faults
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.inspecting import Inspected, Subject, inspect
 from spacenet_cube.inventory import Inventory, take_inventory
+from spacenet_cube.running import each_of
 from spacenet_cube.storage import Location, from_environment, locate
-
-_IN_FLIGHT_PER_WORKER = 2
-_PIXELS = ("image", "source_index")
 
 
 def verify(
@@ -34,8 +28,7 @@ def verify(
     level: str = "full",
     *,
     plan: Plan | None = None,
-    share: float | None = None,
-    seed: int = 1,
+    sampling: Sampling = Sampling(),
     workers: int | None = None,
     storage_options: StorageOptions | Mapping[str, Any] | None = None,
     scratch: Path | None = None,
@@ -53,11 +46,8 @@ def verify(
         every chunk decoded.  ``full``: all of them.
     plan
         Made anew from the sources: then pixels are compared with the sources too.
-    share
-        Share of the objects that ``sample`` reads, and of the units compared with the
-        sources: by default 0.05 of the objects, and of the units 0.05 or, with ``full``, all.
-    seed
-        Chooses them.
+    sampling
+        Chooses the objects that ``sample`` reads, and the units compared with the sources.
     workers
         Objects at once; the number of processors by default.  Each holds one object, and what
         it decodes to.
@@ -77,7 +67,7 @@ def verify(
     Raises
     ------
     RecipeError
-        If there is no such level or share, or the plan is of another cube.
+        If there is no such level, or the plan is of another cube.
     SourceError
         If a source cannot be read.
     StoreError
@@ -90,28 +80,29 @@ def verify(
         found = verify("cubes/AOI_2_Vegas/MUL.zarr", "index")
         assert found.is_sound, str(found.faults[0])
     """
-    _refuse_nonsense(level, share)
+    if level not in LEVELS:
+        raise RecipeError(f"there is no level {level!r} of verifying; use one of {LEVELS}")
     where, count = located(cube, storage_options), workers or os.cpu_count() or 1
     inventory = take_inventory(where, count)
     held = inventory.holdings
     faults = [*inventory.faults, *listing_faults(held), *document_faults(held)]
-    subjects = tuple(_subjects(held, level, 0.05 if share is None else share, seed, faults))
-    looked = list(each_of(partial(inspect, where), subjects, count, level, progress))
+    subjects = tuple(_subjects(held, level, sampling, faults))
+    look = partial(inspect, where)
+    looked = list(each_of(look, subjects, workers=count, stage=level, progress=progress))
     faults += [one.fault for one in looked if one.fault is not None]
     compared = None
     if plan is not None:
-        units = share if share is not None else 1.0 if level == "full" else 0.05
-        compared = compare(plan, where, held, share=units, seed=seed, scratch=scratch,
-                           progress=progress)  # fmt: skip
+        compared = compare(
+            plan,
+            where,
+            held,
+            sampling=sampling,
+            workers=count,
+            scratch=scratch,
+            progress=progress,
+        )
         faults += compared.faults
     return _verification(where, level, inventory, faults, subjects, looked, compared)
-
-
-def _refuse_nonsense(level: str, share: float | None) -> None:
-    if level not in LEVELS:
-        raise RecipeError(f"there is no level {level!r} of verifying; use one of {LEVELS}")
-    if share is not None and not 0 < share <= 1:
-        raise RecipeError(f"a share of {share} is none; give one above 0 and at most 1")
 
 
 def located(
@@ -123,7 +114,7 @@ def located(
 
 
 def _subjects(
-    held: Holdings, level: str, share: float, seed: int, faults: Iterable[Fault]
+    held: Holdings, level: str, sampling: Sampling, faults: Iterable[Fault]
 ) -> Iterator[Subject]:
     """Objects to look at, by key, without those that are known to be damaged."""
     if level == "list":
@@ -136,52 +127,13 @@ def _subjects(
         if key not in known and not key.endswith(ROOT) and (key in digests or held.locate(key))
     ]
     whole = {"index": set(), "full": set(keys)}.get(level)
-    whole = chosen(keys, share, seed) if whole is None else whole
+    whole = sampling.of(keys) if whole is None else whole
     for key in keys:
         found = held.locate(key)
         layout, index = found or (None, ())
         document = held.arrays[layout.path] if layout and layout.path in held.can_decode else None
         digest = digests[key].sha256 if key in digests else None
         yield Subject(key, held.sizes[key], digest, layout, index, document, key in whole)
-
-
-def chosen(names: Iterable[str], share: float, seed: int) -> set[str]:
-    """A share of the names, at least one, the same for the same seed.
-
-    Examples
-    --------
-    >>> len(chosen(map(str, range(100)), 0.05, seed=1))
-    5
-    """
-    mixed = sorted(names, key=lambda name: sha256(f"{seed}:{name}".encode()).digest())
-    return set(mixed[: ceil(len(mixed) * share)])
-
-
-def each_of[T, R](
-    task: Callable[[T], R],
-    items: Iterable[T],
-    workers: int,
-    stage: str,
-    progress: Progress | None,
-) -> Iterator[R]:
-    """Do a task for every item, a bounded number at once; the first failure ends it."""
-    waiting = tuple(items)
-    rest, running, done = iter(waiting), set[Future[R]](), 0
-    with ThreadPoolExecutor(workers, "verify") as pool:
-        try:
-            while True:
-                free = workers * _IN_FLIGHT_PER_WORKER - len(running)
-                running |= {pool.submit(task, item) for item in islice(rest, free)}
-                if not running:
-                    return
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                done += len(finished)
-                if progress is not None:
-                    progress(stage, done, len(waiting))
-                yield from [future.result() for future in finished]
-        finally:
-            for future in running:
-                future.cancel()
 
 
 def _verification(

@@ -72,10 +72,6 @@ class Layout:
         """Key of the object of these numbers."""
         return "/".join([self.path, "c", *map(str, index)])
 
-    def keys(self) -> Iterator[str]:
-        """Keys of every object, in reading order."""
-        return map(self.key, self.indexes())
-
     def index(self, key: str) -> tuple[int, ...] | None:
         """Numbers of the object under a key; None where the array has no such object."""
         head, _, rest = key.removeprefix(f"{self.path}/").partition("/")
@@ -118,10 +114,8 @@ class Layout:
 
     def place(self, index: tuple[int, ...], chunk: tuple[int, ...] | None = None) -> "Place":
         """Say what an object holds, or one chunk of it."""
-        if chunk is None:
-            spans = self.spans(index)
-        else:
-            spans = _spans(chunk, self.chunk_shape, self.shape)
+        edges = self.object_shape if chunk is None else self.chunk_shape
+        spans = _spans(index if chunk is None else chunk, edges, self.shape)
         return Place(self.path, self.level, index, chunk, tuple(self.dims), spans)
 
 
@@ -266,7 +260,7 @@ def level_of(path: str) -> int:
     >>> level_of("image"), level_of("ovr_4x/image"), level_of("ovr_4x")
     (0, 2, 2)
     """
-    group = path.split("/")[0]
+    group = path.partition("/")[0]
     number = group.removeprefix("ovr_").removesuffix("x")
     if not (number.isdecimal() and number.isascii()):
         return 0

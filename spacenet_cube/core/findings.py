@@ -3,11 +3,14 @@
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from math import ceil
 from typing import Any
 
 from spacenet_cube.core.damage import Place
+from spacenet_cube.errors import RecipeError
 
 LEVELS = ("list", "index", "sample", "full")
 """How closely to look, each level with all that those before it do."""
@@ -133,6 +136,32 @@ class Verification:
             "notes": list(self.notes),
             "faults": [fault.to_dict() for fault in self.faults],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which part of many things to look at."""
+
+    share: float = 0.05
+    """Share of them, above 0 and at most 1; at least one is looked at."""
+
+    seed: int = 1
+    """Chooses them: another seed looks at others."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise RecipeError(f"a share of {self.share} is none; give one above 0 and at most 1")
+
+    def of(self, names: Iterable[str]) -> set[str]:
+        """The names to look at, the same for the same names in any order.
+
+        Examples
+        --------
+        >>> len(Sampling(0.05).of(map(str, range(100))))
+        5
+        """
+        mixed = sorted(names, key=lambda name: sha256(f"{self.seed}:{name}".encode()).digest())
+        return set(mixed[: ceil(len(mixed) * self.share)])
 
 
 def _size(size_bytes: int) -> str:

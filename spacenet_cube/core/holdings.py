@@ -200,7 +200,7 @@ def _without_manifest(held: Holdings) -> Iterator[Fault]:
             told = f"{count:,} objects of {found.object_shape}, and {there:,} are there"
             yield Fault(f"{path}{_DOCUMENT}", "document", "an array of the cube", told, REBUILD)
             continue
-        for key in found.keys():
+        for key in map(found.key, found.indexes()):
             known.add(key)
             if key not in held.sizes:
                 yield Fault(key, "lost", "a chunk", "nothing", REBUILD, held.places(key))

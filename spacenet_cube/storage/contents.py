@@ -24,6 +24,8 @@ def contents(where: Location) -> dict[str, int]:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such bucket.
     FAULTS
         If any part of it cannot be listed: a refusal never passes for an absence.
     """
