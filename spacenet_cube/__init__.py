@@ -26,7 +26,7 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from spacenet_cube.building import build
     from spacenet_cube.core.bands import SENSORS, Band
-    from spacenet_cube.core.findings import Fault, Sampling, Verification
+    from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
@@ -59,6 +59,7 @@ _HOMES = {
     "Verification": "core.findings",
     "Fault": "core.findings",
     "Sampling": "core.findings",
+    "LEVELS": "core.findings",
     "repair": "repairing",
     "Repaired": "repairing",
     "open_cube": "opening",
@@ -86,6 +87,7 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Verification",
     "Fault",
     "Sampling",
+    "LEVELS",
     "repair",
     "Repaired",
     "open_cube",

@@ -22,13 +22,15 @@ from spacenet_cube.inventory import Inventory, take_inventory
 from spacenet_cube.running import each_of
 from spacenet_cube.storage import Location, from_environment, locate
 
+_A_FEW = Sampling()
+
 
 def verify(
     cube: str | os.PathLike[str],
     level: str = "full",
     *,
     plan: Plan | None = None,
-    sampling: Sampling = Sampling(),
+    sampling: Sampling = _A_FEW,
     workers: int | None = None,
     storage_options: StorageOptions | Mapping[str, Any] | None = None,
     scratch: Path | None = None,

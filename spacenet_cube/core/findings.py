@@ -149,6 +149,7 @@ class Sampling:
     """Chooses them: another seed looks at others."""
 
     def __post_init__(self) -> None:
+        """Refuse a share that is none."""
         if not 0 < self.share <= 1:
             raise RecipeError(f"a share of {self.share} is none; give one above 0 and at most 1")
 

@@ -250,27 +250,40 @@ def _root_fault(content: bytes, found: Manifest) -> Fault:
 
 
 def _copy_faults(held: Holdings) -> Iterator[Fault]:
-    """Consolidated copies of sound groups that differ from sound documents."""
+    """Consolidated copies that differ from their documents, where neither is told yet."""
     sound = set(held.documents) if held.manifest is None else held.attested
+    lost = set[str]()
     for holder in sorted(sound):
-        document = held.documents[holder]
-        if document.get("node_type") != "group":
+        if held.documents[holder].get("node_type") != "group":
             continue
-        prefix = f"{holder}/" if holder else ""
-        there = {
-            path.removeprefix(prefix): _bare(each)
-            for path, each in held.documents.items()
-            if path and path.startswith(prefix) and path != holder
-        }
-        told = copies(document)
-        for member in sorted(there.keys() | told.keys()):
-            path = f"{prefix}{member}"
-            if there.get(member) != told.get(member) and (path in sound or member not in there):
-                if f"{path}{_DOCUMENT}" not in held.sizes and held.manifest is not None:
-                    continue
-                key = f"{prefix}{ROOT}"
-                said = f"another copy of {path}{_DOCUMENT}" if member in told else "no copy"
-                yield Fault(key, "copy", f"a copy of {path}{_DOCUMENT}", said, REPAIR)
+        for path, own, copy in _members(held, holder):
+            key = f"{path}{_DOCUMENT}"
+            if _is_told(held, key, path) or own == copy or key in lost:
+                continue
+            if key not in held.papers:
+                lost.add(key)
+                yield Fault(key, "lost", "the document of a copy", "nothing", REBUILD)
+                continue
+            said = "no copy" if copy is None else "another copy"
+            wanted = f"a copy of {key}"
+            yield Fault(f"{holder}{_DOCUMENT}".lstrip("/"), "copy", wanted, said, REBUILD)
+
+
+def _members(held: Holdings, holder: str) -> Iterator[tuple[str, Json, Json]]:
+    """Path, document and copy of everything below a group; None where there is none."""
+    prefix = f"{holder}/" if holder else ""
+    told = copies(held.documents[holder])
+    there = {path.removeprefix(prefix) for path in held.documents if path.startswith(prefix)}
+    for member in sorted((there | told.keys()) - {""}):
+        own = held.documents.get(f"{prefix}{member}")
+        yield f"{prefix}{member}", None if own is None else _bare(own), told.get(member)
+
+
+def _is_told(held: Holdings, key: str, path: str) -> bool:
+    """Whether a document has a fault already, so that its copies are the sound ones."""
+    if held.manifest is not None:
+        return key in held.manifest.by_key and path not in held.attested
+    return key in held.papers and path not in held.documents
 
 
 def _bare(document: Mapping[str, Json]) -> Mapping[str, Json]:
