@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
+from spacenet_cube.core.damage import layout
 from spacenet_cube.core.findings import REBUILD, REPAIR, Fault
 from spacenet_cube.core.holdings import (
     ROOT,
@@ -76,6 +77,60 @@ def take_inventory(cube: Location, workers: int) -> Inventory:
     except FAULTS as error:
         raise StoreError(f"{cube.url} cannot be verified: {cube.told(error)}") from error
     return Inventory(Holdings(sizes, papers, found), faults, notes, len(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a cube was built from, as far as it says so itself."""
+
+    recipe: str
+    """Name of the recipe."""
+
+    product: str
+    """Name of the product."""
+
+    profile: str | None
+    """Encoding profile; None where its documents do not tell."""
+
+
+def origin(cube: Location) -> Origin:
+    """What a cube was built from; where its root is damaged, its address says as much.
+
+    Parameters
+    ----------
+    cube
+        Where it is.
+
+    Returns
+    -------
+    Origin
+        Nothing of it is checked.
+
+    Raises
+    ------
+    StoreError
+        If the store refuses or fails.
+    """
+    try:
+        root, image = (read_or_none(cube, key) or b"" for key in (ROOT, f"image/{ROOT}"))
+    except FAULTS as error:
+        raise StoreError(f"{cube.url} cannot be read: {cube.told(error)}") from error
+    attributes = (parsed_object(root) or {}).get("attributes")
+    own = attributes.get("spacenet_cube") if isinstance(attributes, dict) else None
+    told = own if isinstance(own, dict) else {}
+    *_, above, name = ["", *cube.url.split("/")]
+    return Origin(
+        str(told.get("aoi") or above),
+        str(told.get("product") or name.removesuffix(".zarr")),
+        _profile(parsed_object(image)),
+    )
+
+
+def _profile(image: dict[str, object] | None) -> str | None:
+    try:
+        return "cloud" if layout("image", image or {}).is_sharded else "gdal312"
+    except VerifyError:
+        return None
 
 
 def _is_document(key: str) -> bool:

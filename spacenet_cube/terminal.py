@@ -19,6 +19,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from spacenet_cube.core.cost import Sample
+    from spacenet_cube.core.findings import Verification
     from spacenet_cube.core.plan import Plan
     from spacenet_cube.surveying import Survey
 
@@ -200,3 +201,25 @@ def _told(one: Mapping[str, Any]) -> dict[str, str]:
         **_cost_told(one["cost"], len(one["left_out"])),
         "reading is paid by": str(one["paid_by"]),
     }
+
+
+def findings_table(found: "Verification") -> Table:
+    """The faults of a cube, one a row.
+
+    Parameters
+    ----------
+    found
+        What verifying came to.
+
+    Returns
+    -------
+    rich.table.Table
+        Ready to print.
+    """
+    table = Table(title=found.url, show_lines=True)
+    for column in ("object", "fault", "where", "expected", "found", "mend"):
+        table.add_column(column, overflow="fold")
+    for fault in found.faults:
+        where = "\n".join(map(str, fault.places))
+        table.add_row(fault.key, fault.kind, where, fault.expected, fault.found, fault.mend)
+    return table
