@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from spacenet_cube.building import build_unit
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.findings import Fault, Sampling
 from spacenet_cube.core.holdings import ROOT, Holdings
@@ -24,7 +23,8 @@ from spacenet_cube.inventory import read_or_none
 from spacenet_cube.running import each_of
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Location, contents, locate
+from spacenet_cube.storage import FAULTS, Location, entries, locate
+from spacenet_cube.working import build_unit
 
 _MEND = (
     "find out which of the two is right: the sources changed without another size or etag, or "
@@ -152,11 +152,11 @@ def _unit_faults(
     """Make a unit once more, and name the objects of the cube that hold other pixels."""
     with scratch_folder(folder) as own:
         there = locate(own)
-        build_unit(plan, there, unit, stage=stage)
+        build_unit(plan, there, unit, there.store(), stage=stage)
         try:
             return [
                 fault
-                for key in contents(there)
+                for key in sorted(entries(there))
                 if (fault := _object_fault(cube, held, key, (there / key).read_bytes()))
             ]
         except FAULTS as error:

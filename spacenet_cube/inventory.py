@@ -20,7 +20,8 @@ from spacenet_cube.core.holdings import (
 )
 from spacenet_cube.core.manifest import Manifest, parse, place
 from spacenet_cube.errors import StoreError, VerifyError
-from spacenet_cube.storage import FAULTS, Location, contents, is_absence
+from spacenet_cube.ledger import Ledger
+from spacenet_cube.storage import FAULTS, Location, entries, is_absence
 
 _SUFFIX = ".jsonl"
 _DIGEST_LENGTH = 64
@@ -69,8 +70,8 @@ def take_inventory(cube: Location, workers: int) -> Inventory:
         If no published cube of ours is there, or the store refuses or fails.
     """
     try:
-        sizes = contents(cube)
-        beside = contents(cube.beside(".manifest"))
+        sizes = _sizes(cube)
+        beside = _sizes(cube.beside(".manifest"))
         papers = _papers(cube, (key for key in sizes if _is_document(key)), workers)
         _refuse_what_is_no_cube(cube, papers, beside)
         found, content, faults, notes = _believed(cube, papers.get(ROOT), sorted(beside))
@@ -137,6 +138,10 @@ def _is_document(key: str) -> bool:
     return key == ROOT or key.endswith(f"/{ROOT}")
 
 
+def _sizes(where: Location) -> dict[str, int]:
+    return {key: entry.size_bytes for key, entry in sorted(entries(where).items())}
+
+
 def _papers(cube: Location, keys: Iterable[str], workers: int) -> dict[str, bytes]:
     wanted = tuple(keys)
     with ThreadPoolExecutor(workers, "inventory") as pool:
@@ -178,7 +183,7 @@ def _refuse_what_is_no_cube(
     root = parsed_object(papers.get(ROOT, b""))
     attributes = (root or {}).get("attributes")
     if beside or (isinstance(attributes, dict) and "spacenet_cube" in attributes):
-        if ROOT not in papers and cube.beside(".build").exists():
+        if ROOT not in papers and Ledger(cube).is_there:
             raise StoreError(
                 f"the cube at {cube.url} is not published: {cube.beside('.build').url} holds an "
                 "unfinished build; run the same 'spacenet-cube build' again to finish it"

@@ -13,7 +13,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import build_overview, build_unit
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.difference import difference
 from spacenet_cube.core.findings import Verification
@@ -31,11 +30,13 @@ from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.remaking import Remake, documents, remakes
 from spacenet_cube.errors import RecipeError, StoreError, VerifyError
 from spacenet_cube.inventory import read_or_none, take_inventory
+from spacenet_cube.locking import hold
 from spacenet_cube.running import each_of
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Location, locate
+from spacenet_cube.storage import FAULTS, Location, locate, write_durably
 from spacenet_cube.verifying import located, verify
+from spacenet_cube.working import build_overview, build_unit
 from spacenet_cube.write import write_coordinates
 
 _KEPT = frozenset({"unknown", "source", "pixels"})
@@ -116,7 +117,8 @@ def repair(
     SourceError
         If a source cannot be read.
     StoreError
-        If no published cube of ours is there, or the store refuses or fails.
+        If no published cube of ours is there, a builder is at work there, or the store refuses
+        or fails.
     VerifyError
         If no manifest says what the bytes should be, or what is made has other bytes.
 
@@ -133,13 +135,14 @@ def repair(
     before = look()
     if before.is_sound and before.manifest is not None:
         return Repaired(where.url, (), 0, before)
-    held = take_inventory(where, count).holdings
-    if held.manifest is None:
-        written = _manifest_anew(where, held)
-    else:
-        _refuse_other_plan(plan, held)
-        written = _objects_anew(plan, where, held, before, count, scratch, progress)
-    after = look() if written else before
+    with hold(where):
+        held = take_inventory(where, count).holdings
+        if held.manifest is None:
+            written = _manifest_anew(where, held)
+        else:
+            _refuse_other_plan(plan, held)
+            written = _objects_anew(plan, where, held, before, count, scratch, progress)
+        after = look() if written else before
     return Repaired(where.url, tuple(written), sum(written.values()), after)
 
 
@@ -163,7 +166,7 @@ def _manifest_anew(cube: Location, held: Holdings) -> dict[str, int]:
                 f"as well, and nothing says which; {_REPLACE}"
             )
         there = cube.beside(place(made.digest))
-        there.write_bytes(made.content)
+        write_durably(there, made.content)
     except FAULTS as error:
         raise _failed(cube, error) from error
     return {there.url: len(made.content)}
@@ -266,7 +269,7 @@ def _remade(
     """Make some objects in scratch and put them into the cube where they are right."""
     with scratch_folder(folder) as own:
         there = locate(own)
-        _make(plan, cube, there, found, stage, each)
+        _make(plan, cube, there, stage, each)
         made = {}
         for key in each.keys:
             content = read_or_none(there, key)
@@ -282,38 +285,21 @@ def _remade(
     return {key: len(content) for key, content in made.items()}
 
 
-def _make(
-    plan: Plan, cube: Location, there: Location, found: Manifest, stage: Stage, each: Remake
-) -> None:
+def _make(plan: Plan, cube: Location, there: Location, stage: Stage, each: Remake) -> None:
+    """Make objects in scratch; an overview is made of what the cube holds below it."""
     match each.kind:
         case "coordinates":
-            write_coordinates(plan, there)
+            write_coordinates(plan, there, there.store())
         case "unit":
-            build_unit(plan, there, plan.units[each.number], stage=stage)
+            build_unit(plan, there, plan.units[each.number], there.store(), stage=stage)
         case "overview":
-            for key in each.below:
-                _copy(cube, there, found.by_key[key])
-            build_overview(plan, there, each.level, each.block)
-
-
-def _copy(cube: Location, there: Location, wanted: Stored) -> None:
-    """Copy a sound object of the cube to scratch."""
-    try:
-        content = (cube / wanted.key).read_bytes()
-        if Stored.of(wanted.key, content) != wanted:
-            raise VerifyError(
-                f"{wanted.key} of {cube.url} is damaged and was not when it was verified; repair "
-                "again, with level full"
-            )
-        (there / wanted.key).write_bytes(content)
-    except FAULTS as error:
-        raise _failed(cube, error) from error
+            build_overview(plan, cube, each.level, each.block, there.store())
 
 
 def _put(cube: Location, key: str, content: bytes) -> None:
     """Store an object, and read it back."""
     try:
-        (cube / key).write_bytes(content)
+        write_durably(cube / key, content)
         if (cube / key).read_bytes() != content:
             raise StoreError(
                 f"{key} of {cube.url} reads back with other bytes than were stored; the storage "

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import build, target_location, work
+from spacenet_cube.building import Means, carry_out, make_way, target_location
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.difference import difference
+from spacenet_cube.core.begun import begun
+from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
-from spacenet_cube.core.tasks import update_tasks
 from spacenet_cube.errors import StoreError
-from spacenet_cube.publish import ROOT, is_published, publish, unpublish
+from spacenet_cube.ledger import Ledger
+from spacenet_cube.locking import hold
+from spacenet_cube.publish import published_manifest, read_root, tidy, unpublish
 from spacenet_cube.storage import Location
-from spacenet_cube.write import write_coordinates
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,15 @@ def update(
     to: str | Path,
     *,
     workers: int | None = None,
+    break_lock: bool = False,
     executor: Executor | None = None,
     target_options: StorageOptions | Mapping[str, Any] | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> Updated:
-    """Bring a published cube up to a plan; build it whole where none is published.
+    """Bring a published cube up to a plan; build it where none is published.
+
+    An update that was stopped is gone on with, as a build is.
 
     The result equals a full build byte for byte.  Where scenes got other numbers, as one
     that is added in the middle gives to all after it, `source_index` is renumbered in the
@@ -79,6 +83,8 @@ def update(
         Folder or URL below which the cube lies.
     workers
         Units at once; the number of processors by default.
+    break_lock
+        Whether to take over from another builder that seems to be at work.
     executor
         Runs the units; a thread pool of ``workers`` by default.
     target_options
@@ -99,50 +105,66 @@ def update(
     RecipeError
         If more than sources changed; the cube stays as it is.
     SourceError
-        If a scene cannot be read; the cube stays unpublished.
+        If a scene cannot be read; the cube stays unpublished, and what is done is kept.
     StoreError
-        If the target refuses or fails; the cube stays unpublished.
+        If the target refuses or fails, or another builder is at work there; the cube stays
+        unpublished, and what is done is kept.
     """
     cube = target_location(to, target_options) / plan.cube_path
-    count = workers or os.cpu_count() or 1
-    if not is_published(cube):
-        url = build(
-            plan,
-            to,
-            workers=count,
-            executor=executor,
-            target_options=target_options,
-            scratch=scratch,
-            progress=progress,
-        )
+    means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    with hold(cube, break_lock=break_lock) as lock:
+        found = _begin(plan, cube)
+        if found is None or not _is_current(plan, cube, found):
+            carry_out(plan, cube, means, lock)
+        tidy(cube)
+    return _told(plan, cube, found)
+
+
+def _begin(plan: Plan, cube: Location) -> Difference | None:
+    """Begin an update, or go on with one, or with a build.
+
+    Returns
+    -------
+    Difference or None
+        What differs from the cube that was published; None where none was.
+    """
+    ledger, root = Ledger(cube), read_root(cube)
+    if root is None:
+        make_way(plan, cube, begun(plan))
+        base = ledger.read_base()
+        return None if base is None else difference(plan, _attributes(cube, base[0]))
+    found = difference(plan, _attributes(cube, root))
+    published_manifest(cube, root)
+    if not _is_current(plan, cube, found):
+        ledger.clear()
+        ledger.write_base(root, {})
+        ledger.begin(begun(plan), plan)
+        unpublish(cube)
+    return found
+
+
+def _is_current(plan: Plan, cube: Location, found: Difference) -> bool:
+    """Whether the cube that is published is what the plan would make."""
+    root = read_root(cube)
+    if root is None or not found.is_empty:
+        return False
+    return bool(_attributes(cube, root)["spacenet_cube"].get("plan") == plan.digest)
+
+
+def _told(plan: Plan, cube: Location, found: Difference | None) -> Updated:
+    if found is None:
         names = tuple(scene.id for scene in plan.scenes)
-        return Updated(url, len(plan.units), len(plan.units), names, (), ())
-    held = _attributes(cube)
-    found = difference(plan, held)
-    if not found.is_empty or held["spacenet_cube"].get("plan") != plan.digest:
-        unpublish(plan, cube)
-        work(
-            plan,
-            cube,
-            update_tasks(plan, found),
-            workers=count,
-            executor=executor,
-            scratch=scratch,
-            progress=progress,
-        )
-        write_coordinates(plan, cube)
-        publish(plan, cube)
-    return Updated(
-        cube.url, len(found.units), len(plan.units), found.added, found.changed, found.removed
-    )
+        return Updated(cube.url, len(plan.units), len(plan.units), names, (), ())
+    changed = found.added, found.changed, found.removed
+    return Updated(cube.url, len(found.units), len(plan.units), *changed)
 
 
-def _attributes(cube: Location) -> dict[str, Any]:
+def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
     """Attributes of a published cube's root."""
     try:
-        attributes: dict[str, Any] = json.loads((cube / ROOT).read_bytes())["attributes"]
+        attributes: dict[str, Any] = json.loads(root)["attributes"]
         iter(attributes["spacenet_cube"]["scenes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
             "it cannot be updated; build it with --replace"

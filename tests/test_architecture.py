@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
     frozenset({"storage", "scratch"}),
+    frozenset({"ledger", "locking"}),
     frozenset(
         {
             "accessor",
@@ -48,7 +49,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "write",
         }
     ),
-    frozenset({"building", "estimating"}),
+    frozenset({"estimating", "resuming", "working"}),
+    frozenset({"building"}),
     frozenset({"comparing", "updating"}),
     frozenset({"verifying"}),
     frozenset({"repairing"}),

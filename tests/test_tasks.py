@@ -58,7 +58,7 @@ class Levels:
 
     def write(self, task: Task) -> None:
         self.painted[task.level][task.block.yx] += 1
-        if task.kind == "unit" and len(self.painted) > 1:
+        if task.level == 0 and len(self.painted) > 1:
             self.painted[1][half(task.block).yx] += 1
 
     def below(self, task: Task) -> NDArray[Any]:

@@ -5,9 +5,8 @@ it, which needs no source; a level is sound before the next one is made from it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 from spacenet_cube.core.damage import Layout, layout, level_of
@@ -37,9 +36,6 @@ class Remake:
 
     keys: tuple[str, ...]
     """Objects to put into the cube; others that it makes are not."""
-
-    below: tuple[str, ...]
-    """Objects of the level below that it is made from."""
 
 
 def remakes(plan: Plan, keys: Iterable[str]) -> tuple[Remake, ...]:
@@ -96,26 +92,11 @@ def _made_with(plan: Plan, level: int, place: Block) -> Block:
 
 def _remake(plan: Plan, level: int, block: Block, keys: tuple[str, ...]) -> Remake:
     if level == _COORDINATES:
-        return Remake("coordinates", level, 0, block, keys, ())
+        return Remake("coordinates", level, 0, block, keys)
     if level:
-        return Remake("overview", level, 0, block, keys, tuple(_below(plan, level, block)))
+        return Remake("overview", level, 0, block, keys)
     number = next(unit.number for unit in plan.units if unit.block == block)
-    return Remake("unit", 0, number, block, keys, ())
-
-
-def _below(plan: Plan, level: int, block: Block) -> Iterator[str]:
-    """Objects of the level below that a block is made from."""
-    rows, cols = plan.levels[level - 1].shape_yx
-    whole = Block(0, 0, rows, cols)
-    wanted = Block(block.row * 2, block.col * 2, block.height * 2, block.width * 2)
-    within = wanted.intersection(whole)
-    assert within is not None, "an overview lies above its level"
-    for one in layouts(plan, level - 1):
-        *others, height, width = one.object_shape
-        ranges = [range(count) for count in one.objects[: len(others)]]
-        ranges.append(range(within.row // height, -(-(within.row + within.height) // height)))
-        ranges.append(range(within.col // width, -(-(within.col + within.width) // width)))
-        yield from map(one.key, product(*ranges))
+    return Remake("unit", 0, number, block, keys)
 
 
 def documents(plan: Plan) -> dict[str, dict[str, object]]:

@@ -7,13 +7,14 @@ Names are stable, so a record of what is done can be read by another run.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Literal
 
 from spacenet_cube.core.difference import Difference, touched_above
 from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
 from spacenet_cube.core.schedule import schedule
 from spacenet_cube.core.units import Unit
@@ -27,7 +28,7 @@ class Task:
 
     kind: Kind
     """``unit``: native pixels and their first overview; ``overview``: one shard of a higher
-    level; ``renumber``: new numbers for the scenes of a block that is otherwise kept."""
+    level; ``renumber``: new numbers for the scenes of either, which is otherwise kept."""
 
     level: int
     """Level it writes; a unit writes 0 and 1."""
@@ -44,20 +45,27 @@ class Task:
     numbers: tuple[int, ...] = ()
     """For ``renumber``: new number of each scene by its old one, from 0."""
 
+    held: tuple[Stored, ...] = ()
+    """For ``renumber``: its objects as the old cube's manifest tells them; where any is another
+    by now, the task is done as if there were none."""
+
+    inputs: str = ""
+    """Digest of all that it is made from (`core.inputs`); its record tells it."""
+
     @property
     def name(self) -> str:
-        """Stable name.
+        """Stable name; it says what is written, and not how.
 
         Examples
         --------
         >>> Task("overview", 2, 7, Block(0, 0, 1, 1)).name
         'overview-2-000007'
         """
-        return _name(self.kind, self.level, self.number)
+        return _name(self.level, self.number)
 
 
-def _name(kind: Kind, level: int, number: int) -> str:
-    return f"{kind}-{level}-{number:06d}"
+def _name(level: int, number: int) -> str:
+    return f"{'overview' if level else 'unit'}-{level}-{number:06d}"
 
 
 def tasks(plan: Plan) -> tuple[Task, ...]:
@@ -97,12 +105,10 @@ def update_tasks(plan: Plan, found: Difference) -> tuple[Task, ...]:
     numbers = found.numbers
     mine = {unit.number for unit in found.units}
     listed = [_unit(unit) for unit in found.units]
-    rest = [(unit.number, unit.block) for unit in plan.units if unit.number not in mine]
     if numbers is not None:
-        listed += [_renumber(0, number, block, numbers) for number, block in rest]
+        rest = (unit for unit in plan.units if unit.number not in mine)
+        listed += [_renumbered(_unit(unit), numbers) for unit in rest]
     touched = [half(unit.block) for unit in found.units]
-    if numbers is not None and len(plan.levels) > 1:
-        listed += [_renumber(1, number, half(block), numbers) for number, block in rest]
     for level in range(2, len(plan.levels)):
         shape_yx, edge = plan.levels[level].shape_yx, plan.product.encoding.shard
         touched = list(touched_above(shape_yx, edge, touched))
@@ -110,7 +116,7 @@ def update_tasks(plan: Plan, found: Difference) -> tuple[Task, ...]:
             if block in touched:
                 listed.append(_overview(plan, level, number, block))
             elif numbers is not None:
-                listed.append(_renumber(level, number, block, numbers))
+                listed.append(_renumbered(_overview(plan, level, number, block), numbers))
     return tuple(listed)
 
 
@@ -127,12 +133,14 @@ def _unit(unit: Unit) -> Task:
     return Task("unit", 0, unit.number, unit.block)
 
 
-def _renumber(level: int, number: int, block: Block, numbers: tuple[int, ...]) -> Task:
-    return Task("renumber", level, number, block, (), numbers)
+def _renumbered(task: Task, numbers: tuple[int, ...]) -> Task:
+    return replace(task, kind="renumber", numbers=numbers)
 
 
 def _overview(plan: Plan, level: int, number: int, block: Block) -> Task:
-    after = tuple(name for n in _below(plan, level, number) for name in _makers(level - 1, n))
+    # The first overview is made with the units.
+    maker = 0 if level - 1 == 1 else level - 1
+    after = tuple(_name(maker, n) for n in _below(plan, level, number))
     return Task("overview", level, number, block, after)
 
 
@@ -145,12 +153,6 @@ def _below(plan: Plan, level: int, number: int) -> Iterator[int]:
     for y in range(row * SHARDS_PER_UNIT, min((row + 1) * SHARDS_PER_UNIT, down_below)):
         for x in range(col * SHARDS_PER_UNIT, min((col + 1) * SHARDS_PER_UNIT, across_below)):
             yield y * across_below + x
-
-
-def _makers(level: int, number: int) -> tuple[str, str]:
-    """Names of the tasks that may write a shard of a level; level 1 is made with the units."""
-    made = _name("unit", 0, number) if level == 1 else _name("overview", level, number)
-    return made, _name("renumber", level, number)
 
 
 class Ready:

@@ -5,15 +5,25 @@ description, so that they never disagree.
 """
 
 from spacenet_cube.storage.arrays import array_settings
-from spacenet_cube.storage.contents import contents
+from spacenet_cube.storage.durable import (
+    create,
+    entries,
+    remove_empty,
+    remove_keys,
+    settle,
+    write_durably,
+)
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_absence, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+from spacenet_cube.storage.recording import RecordingStore
 
 __all__ = [
     "FAULTS",
     "Location",
+    "RecordingStore",
     "array_settings",
-    "contents",
+    "create",
+    "entries",
     "error_code",
     "etag_of",
     "explain",
@@ -22,4 +32,8 @@ __all__ = [
     "is_refusal",
     "locate",
     "name_of",
+    "remove_empty",
+    "remove_keys",
+    "settle",
+    "write_durably",
 ]

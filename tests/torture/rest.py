@@ -22,7 +22,6 @@ import fsspec
 import spacenet_cube as sc
 from spacenet_cube.core.damage import index_size_bytes, layout
 from spacenet_cube.core.holdings import stored_form
-from tests.manifested import with_its_manifest
 from tests.s3_servers import filesystem, moto
 from tests.tiny_cubes import KINDS, planned, scenes
 from tests.torture.score import Score
@@ -84,7 +83,7 @@ def _cube(folder: Path, kind: str) -> Cube:
     for age, seed in (("old", 1), ("new", 2)):
         scenes(folder / age, kind, seed)
         built = sc.build(planned(folder / age, kind), folder / f"{age}-cubes", workers=1)
-        found.append(with_its_manifest(built))
+        found.append(built)
     old, new = found
     return Cube(new, _files(new), _files(old))
 
