@@ -1,5 +1,6 @@
 """The terminal: progress bars and tables.  Quiet where nobody watches."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
+_KEY_WIDTH = 36
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def size(size_bytes: float) -> str:
@@ -216,10 +219,14 @@ def findings_table(found: "Verification") -> Table:
     rich.table.Table
         Ready to print.
     """
-    table = Table(title=found.url, show_lines=True)
-    for column in ("object", "fault", "where", "expected", "found", "mend"):
-        table.add_column(column, overflow="fold")
+    mends = "\n".join(dict.fromkeys(fault.mend for fault in found.faults))
+    table = Table(title=found.url, caption=mends, show_lines=True)
+    longest = max((len(fault.key) for fault in found.faults), default=0)
+    table.add_column("object", overflow="fold", min_width=min(longest, _KEY_WIDTH))
+    table.add_column("pixels", overflow="fold")
+    table.add_column("fault", overflow="fold")
     for fault in found.faults:
         where = "\n".join(map(str, fault.places))
-        table.add_row(fault.key, fault.kind, where, fault.expected, fault.found, fault.mend)
+        said = f"{fault.kind}: expected {fault.expected}, found {fault.found}"
+        table.add_row(fault.key, where, _DIGEST.sub(r"\1...", said))
     return table

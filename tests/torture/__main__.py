@@ -35,6 +35,7 @@ ROWS: dict[str, Row] = {
     "swapped": Row("rest", 200, "swapped"),
     "edited": Row("rest", 100, "edited"),
     "clean": Row("rest", 100, "clean"),
+    "repaired": Row("rest", 200, "repaired"),
 }
 """By name; each ``run`` gives one score."""
 
