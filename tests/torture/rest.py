@@ -7,11 +7,13 @@ others.
 
 import json
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +31,9 @@ from tests.torture.score import Score
 Content = Mapping[str, bytes]
 Damage = Callable[[Random, "Cube"], Mapping[str, bytes | None]]
 """Given a cube, what its files become: bytes by path, None where one is lost."""
+
+
+_HELD: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @dataclass(frozen=True)
@@ -73,19 +78,39 @@ def _files(url: str) -> Content:
 
 @contextmanager
 def cubes() -> Iterator[list[Cube]]:
-    """A cube of each kind."""
+    """A cube of each kind, to damage."""
     with tempfile.TemporaryDirectory() as folder:
-        yield [_cube(Path(folder, kind), kind) for kind in KINDS]
+        shutil.copytree(_built(), folder, dirs_exist_ok=True)
+        yield [_cube(Path(folder, kind)) for kind in KINDS]
 
 
-def _cube(folder: Path, kind: str) -> Cube:
-    found = []
-    for age, seed in (("old", 1), ("new", 2)):
-        scenes(folder / age, kind, seed)
-        built = sc.build(planned(folder / age, kind), folder / f"{age}-cubes", workers=1)
-        found.append(built)
-    old, new = found
+@cache
+def _built() -> Path:
+    """A folder for each kind of cube: its sources and itself, as they were and as they are."""
+    _HELD.append(tempfile.TemporaryDirectory(prefix="torture-"))
+    folder = Path(_HELD[-1].name)
+    for kind in KINDS:
+        for age, seed in (("old", 1), ("new", 2)):
+            source = folder / kind / age
+            scenes(source, kind, seed)
+            sc.build(planned(source, kind), folder / kind / f"{age}-cubes", workers=1)
+    return folder
+
+
+def _cube(folder: Path) -> Cube:
+    old, new = (str(folder / f"{age}-cubes" / "AOI" / "P.zarr") for age in ("old", "new"))
     return Cube(new, _files(new), _files(old))
+
+
+def _any(random: Random, cube: Cube) -> str:
+    """Any file: the root, the manifest, another document, a coordinate or pixels alike often."""
+    root = f"{cube.name}/zarr.json"
+    papers = [p for p in cube.content if p.endswith("zarr.json") and p != root]
+    chunks = [path for path in cube.content if "/c" in path]
+    pixels = [path for path in chunks if {"image", "source_index"} & set(path.split("/"))]
+    manifest = [path for path in cube.content if path.endswith(".jsonl")]
+    kinds = [[root], manifest, papers, sorted(set(chunks) - set(pixels)), pixels, pixels]
+    return random.choice(random.choice(kinds))
 
 
 def _is_paper(path: str) -> bool:
@@ -93,8 +118,8 @@ def _is_paper(path: str) -> bool:
 
 
 def _flip(random: Random, cube: Cube) -> Mapping[str, bytes | None]:
-    """One bit of any file; every other time of a document, the manifest or an index."""
-    path = random.choice(sorted(cube.content))
+    """One bit of any file; of a shard, every other time one of its index."""
+    path = _any(random, cube)
     content = bytearray(cube.content[path])
     at = random.randrange(len(content))
     found = _shard(cube, path)
@@ -115,12 +140,12 @@ def _shard(cube: Cube, path: str) -> int | None:
 
 
 def _truncate(random: Random, cube: Cube) -> Mapping[str, bytes | None]:
-    path = random.choice(sorted(cube.content))
+    path = _any(random, cube)
     return {path: cube.content[path][: random.randrange(len(cube.content[path]))]}
 
 
 def _lose(random: Random, cube: Cube) -> Mapping[str, bytes | None]:
-    return {random.choice(sorted(cube.content)): None}
+    return {_any(random, cube): None}
 
 
 def _swap(random: Random, cube: Cube) -> Mapping[str, bytes | None]:
@@ -142,7 +167,7 @@ def _edit(random: Random, cube: Cube) -> Mapping[str, bytes | None]:
     """A document that is valid and plausible, and not the one that was written."""
     papers = sorted(path for path in cube.content if path.endswith("zarr.json"))
     while True:
-        path = random.choice([*papers, f"{cube.name}/zarr.json"])
+        path = random.choice(papers) if random.random() < 0.5 else f"{cube.name}/zarr.json"
         document = json.loads(cube.content[path])
         random.choice(_EDITS)(random, document)
         if json.loads(cube.content[path]) != document:
@@ -220,6 +245,14 @@ def _edit_own(random: Random, document: Any) -> None:
 _EDITS = (_edit_shape, _edit_fill, _edit_codec, _edit_transform, _edit_attribute, _edit_own)
 
 
+def _kind(path: str) -> str:
+    if path == "P.zarr/zarr.json":
+        return "roots"
+    if path.endswith(".jsonl"):
+        return "manifests"
+    return "other documents" if path.endswith("zarr.json") else "pixels and coordinates"
+
+
 def _promised(cube: Cube, files: Mapping[str, bytes | None]) -> str:
     """The first level that promises to find a damage."""
     for path, content in files.items():
@@ -244,7 +277,7 @@ def _trials(row: str, said: str, damage: Damage, n: int, seed: int) -> Score:
             assert changed, "the fault fired"
             cube.put(files)
             promised = _promised(cube, files)
-            figures[f"of {'documents' if _is_paper(changed[0]) else 'pixels and coordinates'}"] += 1
+            figures[f"of {_kind(changed[0])}"] += 1
             figures[f"promised by {promised}"] += 1
             failures += _missed(trial, cube, files, {promised, "full"})
             cube.put({path: cube.content[path] for path in files})
