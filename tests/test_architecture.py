@@ -46,6 +46,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "shelf",
             "staging",
             "running",
+            "status",
             "write",
         }
     ),
@@ -64,6 +65,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
+    ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "guarding"): "a damaged chunk is told in words that name the cube",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",

@@ -29,6 +29,10 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
+    "kills": Row("kills", 200),
+    "answers": Row("answers", 100),
+    "builders": Row("builders", 20),
+    "machine": Row("machine", 200),
     "flips": Row("rest", 1000, "flips"),
     "truncations": Row("rest", 200, "truncations"),
     "lost": Row("rest", 200, "lost"),
