@@ -68,7 +68,7 @@ def _no_root(patch: pytest.MonkeyPatch) -> None:
         (_no_index, rest.flips, 25),
         (_no_listing, rest.lost, 5),
         (_no_documents, rest.edited, 10),
-        (_no_root, rest.edited, 15),
+        (_no_root, rest.edited, 35),
     ],
 )
 def test_a_row_fails_where_the_check_behind_it_is_taken_away(

@@ -180,6 +180,12 @@ def _nodes(document: Any) -> list[dict[str, Any]]:
     return [document, *(copies[name] for name in sorted(copies))]
 
 
+def _node(random: Random, document: Any) -> dict[str, Any]:
+    """The document itself, or as often one of its copies."""
+    own, *others = _nodes(document)
+    return random.choice(others) if others and random.random() < 0.5 else own
+
+
 def _array(random: Random, document: Any) -> dict[str, Any]:
     arrays = [node for node in _nodes(document) if node["node_type"] == "array"]
     return random.choice(arrays) if arrays else {}
@@ -209,7 +215,7 @@ def _edit_codec(random: Random, document: Any) -> None:
 
 
 def _edit_transform(random: Random, document: Any) -> None:
-    attributes = random.choice(_nodes(document))["attributes"]
+    attributes = _node(random, document)["attributes"]
     if "spatial:transform" in attributes:
         attributes["spatial:transform"][random.choice([0, 2, 4, 5])] += 0.5
     if "GeoTransform" in attributes:
@@ -217,7 +223,7 @@ def _edit_transform(random: Random, document: Any) -> None:
 
 
 def _edit_attribute(random: Random, document: Any) -> None:
-    attributes = random.choice(_nodes(document))["attributes"]
+    attributes = _node(random, document)["attributes"]
     if attributes and random.random() < 0.5:
         del attributes[random.choice(sorted(attributes))]
     else:
