@@ -22,8 +22,11 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from spacenet_cube.core.access import StorageOptions
     from spacenet_cube.core.cost import Sample
+    from spacenet_cube.core.findings import Verification
     from spacenet_cube.core.plan import Plan
+    from spacenet_cube.core.progress import Progress as Tell
     from spacenet_cube.core.recipe import Product
     from spacenet_cube.core.wanted import Area
     from spacenet_cube.surveying import Survey
@@ -75,6 +78,9 @@ BboxOption = Annotated[
 ]
 AreaOption = Annotated[
     Path | None, typer.Option("--area", help="Limit to the polygons of a GeoJSON file.")
+]
+ShareOption = Annotated[
+    float, typer.Option("--share", help="Share of objects, or units, that is sampled.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
 
@@ -264,6 +270,89 @@ def status_command(
     Console().print(status_table(found))
 
 
+@app.command("verify")
+def verify_command(
+    cube: CubeArgument,
+    level: Annotated[str, typer.Option(help="How closely: list, index, sample or full.")] = "full",
+    source: SourceOption = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Compare with its sources; default: the cube's AOI.")
+    ] = None,
+    share: ShareOption = 0.05,
+    seed: Annotated[int, typer.Option(help="Chooses what is sampled.")] = 1,
+    workers: WorkersOption = None,
+    profile: ProfileOption = None,
+    scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
+    staging: StagingOption = None,
+    source_option: SourceOptionsOption = None,
+    target_option: TargetOptionsOption = None,
+    requester_pays: RequesterPaysOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether a cube is what its manifest says; with --source, and what its sources hold."""
+    from spacenet_cube.core.findings import Sampling
+    from spacenet_cube.recipes import area_of
+    from spacenet_cube.verifying import verify
+
+    access = _Access(source, source_option, target_option, staging, requester_pays)
+    with _plan_of(
+        cube if source or recipe else None, recipe, profile, scratch, access, area_of(bbox, area)
+    ) as (planned, tell):
+        found = verify(
+            cube,
+            level,
+            plan=planned,
+            sampling=Sampling(share, seed),
+            workers=workers,
+            storage_options=access.to_read,
+            scratch=scratch,
+            progress=tell,
+        )
+    _print_findings(found, found.to_dict() if as_json else None, str(found))
+
+
+@app.command("repair")
+def repair_command(
+    cube: CubeArgument,
+    recipe: Annotated[
+        str | None, typer.Option(help="What it was built from; default: the cube's AOI.")
+    ] = None,
+    source: SourceOption = None,
+    level: Annotated[
+        str, typer.Option(help="How closely to look: list, index, sample or full.")
+    ] = "full",
+    workers: WorkersOption = None,
+    profile: ProfileOption = None,
+    scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
+    staging: StagingOption = None,
+    source_option: SourceOptionsOption = None,
+    target_option: TargetOptionsOption = None,
+    requester_pays: RequesterPaysOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make what verifying names once more, byte for byte, and nothing else."""
+    from spacenet_cube.recipes import area_of
+    from spacenet_cube.repairing import repair
+
+    access = _Access(source, source_option, target_option, staging, requester_pays)
+    with _plan_of(cube, recipe, profile, scratch, access, area_of(bbox, area)) as (planned, tell):
+        assert planned is not None, "a cube was given"
+        done = repair(
+            cube,
+            planned,
+            level=level,
+            workers=workers,
+            storage_options=access.to_read,
+            scratch=scratch,
+            progress=tell,
+        )
+    _print_findings(done.found, done.to_dict() if as_json else None, str(done))
+
+
 @app.command("info")
 def info_command(cube: CubeArgument, as_json: JsonOption = False) -> None:
     """Show what a cube holds."""
@@ -324,6 +413,55 @@ class _Access:
         from spacenet_cube.core.access import options_of_pairs
 
         return options_of_pairs(self.target_options or ())
+
+    @property
+    def to_read(self) -> "StorageOptions":
+        """How a cube is reached: as said, else as the environment says."""
+        from spacenet_cube.storage import from_environment
+
+        return from_environment("target").over(self.target)
+
+
+@contextmanager
+def _plan_of(
+    cube: str | None,
+    name: str | None,
+    profile: str | None,
+    scratch: Path | None,
+    access: _Access,
+    area: "Area | None",
+) -> Iterator[tuple["Plan | None", "Tell | None"]]:
+    """The plan that a cube was built by, made anew; none where no cube is given."""
+    from spacenet_cube.inventory import origin
+    from spacenet_cube.terminal import Bars, bars
+    from spacenet_cube.verifying import located
+
+    if cube is None:
+        with bars() as shown:
+            yield None, Bars(shown, "verify").tell
+        return
+    told = origin(located(cube, access.to_read))
+    wanted = (name or told.recipe, [told.product], profile or told.profile)
+    with _plans(*wanted, scratch, access, area) as (planned, shown):
+        yield planned[0][0], Bars(shown, told.product).tell
+
+
+def _print_findings(found: "Verification", as_json: dict[str, Any] | None, told: str) -> None:
+    """Print what verifying came to, and leave with 1 where the cube is damaged."""
+    from rich.console import Console
+
+    from spacenet_cube.terminal import findings_table
+
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    if as_json is not None:
+        _print_json(as_json)
+    else:
+        if found.faults:
+            Console().print(findings_table(found))
+        typer.echo(told)
+    if not found.is_sound:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -13,12 +13,12 @@ import xarray as xr
 import zarr
 from dask.array.core import normalize_chunks
 from dask.base import tokenize
-from xarray.backends import ZarrStore
 from zarr.errors import GroupNotFoundError
 
 from spacenet_cube.accessor import OPEN_LEVEL
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.guarding import GuardedStore
 from spacenet_cube.recipes import bundled_recipes, load_recipe
 from spacenet_cube.storage import FAULTS, Location, array_settings, locate
 
@@ -284,7 +284,7 @@ def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpe
         group = root if level.number == 0 else root[level.name]
         assert isinstance(group, zarr.Group)
         lazy = xr.open_dataset(
-            ZarrStore(group, mode="r"),
+            GuardedStore(group, mode="r"),
             chunks=None,
             mask_and_scale=False,
             decode_coords="all",

@@ -13,7 +13,7 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
-from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain
+from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
 
@@ -29,6 +29,7 @@ __all__ = [
     "etag_of",
     "explain",
     "from_environment",
+    "is_absence",
     "locate",
     "name_of",
     "remove_empty",

@@ -208,3 +208,15 @@ def is_final(error: BaseException) -> bool:
     code = error_code(error)
     kinds = (*_DENIED, FileNotFoundError, NotFoundError, NoCredentialsError, ProfileNotFound)
     return code in _TOLD or code in _REFUSED or isinstance(error, (*kinds, *_ANSWERED))
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether an object is not there, in a bucket that is.
+
+    Examples
+    --------
+    >>> is_absence(FileNotFoundError("x")), is_absence(PermissionError("x"))
+    (True, False)
+    """
+    missing = isinstance(error, (FileNotFoundError, NotFoundError))
+    return missing and error_code(error) != "NoSuchBucket"
