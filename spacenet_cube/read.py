@@ -5,7 +5,7 @@ allowed.  A failed read is an error that names the scene, and never nodata.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import rasterio
@@ -18,6 +18,7 @@ from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.validity import Samples
 from spacenet_cube.errors import SourceError
+from spacenet_cube.pinning import refuse_changed, refuse_mixed
 
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64,
@@ -85,7 +86,11 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
 
     @contextmanager
     def open_scene(scene: Scene, within: Block) -> Iterator[ReadWindow]:
-        with _naming(scene), local(scene, within) as path, open_raster(path) as dataset:
+        with ExitStack() as held:
+            held.enter_context(_naming(scene))
+            path = held.enter_context(local(scene, within))
+            stamp = None if scene.is_remote else refuse_changed(scene)
+            dataset = held.enter_context(open_raster(path))
             _check_unchanged(scene, dataset)
 
             def read(window: Block, out: Samples) -> None:
@@ -97,6 +102,8 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
                     )
                 with _naming(scene):
                     dataset.read(indexes, out=out, window=_window(window))
+                    if stamp is not None:
+                        refuse_mixed(scene, stamp)
 
             yield read
 
