@@ -6,6 +6,7 @@ allowed.  A failed read is an error that names the scene, and never nodata.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import rasterio
@@ -23,6 +24,7 @@ from spacenet_cube.pinning import refuse_changed, refuse_mixed
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
     "GDAL_PAM_ENABLED": "NO",
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "NUM_THREADS": "1",
@@ -49,6 +51,9 @@ def open_raster(href: str) -> Iterator[Any]:
     rasterio.errors.RasterioIOError
         If it is no GeoTIFF or cannot be read.
     """
+    # GDAL would take other names for addresses, archives and connection strings.
+    if not Path(href).is_absolute() or href.startswith("/vsi") or not Path(href).is_file():
+        raise RasterioIOError(f"{href!r} is not the absolute path of a file")
     with (
         rasterio.Env(**GDAL_OPTIONS),
         rasterio.open(href, driver="GTiff", sharing=False) as dataset,

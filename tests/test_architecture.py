@@ -77,7 +77,8 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
 """(module, other module of its layer that it may import): why."""
 
 CORE_STDLIB = frozenset({
-    "__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses",
+    "__future__", "abc", "array", "base64", "bisect", "collections", "contextlib", "copy",
+    "dataclasses",
     "datetime", "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
     "itertools",
     "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import process_time
+from time import process_time, sleep
 from typing import Any
 
 import spacenet_cube
@@ -25,6 +25,8 @@ import spacenet_cube
 LIMIT_S = 5.0
 LIMIT_MB = 500.0
 _KILL_S = 60.0
+_ATTACH_TURNS = 600
+_LURES = (".aux.xml", ".ovr", ".msk", ".tfw", ".vrt")
 _WATCHED = ("-f", "-qq", "-e", "trace=open,openat,connect")
 _REPOSITORY = Path(spacenet_cube.__file__).parents[1]
 _HARMLESS = ("/proc/", "/sys/", "/dev/", "/usr/", "/lib", "/etc/ld.so", "/etc/localtime")
@@ -117,8 +119,21 @@ class Arena:
                 stderr=subprocess.PIPE,
             )
             # The first trial is not to begin before it is watched.
-            self._pipe.send(None)
-            self._pipe.recv()
+            status = Path(f"/proc/{self._process.pid}/status")
+            for _ in range(_ATTACH_TURNS):
+                if not re.search(r"TracerPid:\s+0\n", status.read_text()):
+                    return
+                sleep(0.05)
+            raise AssertionError("strace cannot watch here")
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether strace watches at this moment."""
+        return self._strace is not None
+
+    def opened(self, path: Path) -> int:
+        """How often strace saw a file opened outside."""
+        return self.traced.count(str(path))
 
     @property
     def _log(self) -> str:
@@ -131,7 +146,7 @@ class Arena:
             self._process.join()
         if self._strace is not None:
             self._strace.wait()
-            self.traced += sorted(set(_strangers(Path(self._log), self.folder)))
+            self.traced += list(_strangers(Path(self._log), self.folder))
         self._process = self._pipe = self._strace = None
 
 
@@ -140,7 +155,7 @@ def _strangers(log: Path, folder: Path) -> Iterator[str]:
         address, name = _CONNECTED.search(line), _OPENED.search(line)
         if address:
             yield address[1]
-        elif name and _is_foreign(name[1], folder):
+        elif name and (_is_foreign(name[1], folder) or name[1].endswith(_LURES)):
             yield name[1]
 
 
@@ -173,9 +188,6 @@ def _serve(pipe: Connection, module: str, folder: Path) -> None:
     pipe.send("ready")
     while True:
         payload = pipe.recv()
-        if payload is None:
-            pipe.send(None)
-            continue
         seen.clear()
         Path("/proc/self/clear_refs").write_text("5")
         before = process_time()

@@ -64,7 +64,7 @@ _LINES = (
     "  encoding: {chunk: @, shard: @}\n",
     "  expect: {pixel_size: [@, @], bands: @, scenes: @, crs: #}\n",
     "  cutlines: [{scenes: #, polygon: #, crs: #}]\n",
-    "  cutlines: [{scenes: a, polygon: {type: Polygon, coordinates: [[[@, @], [@, 1], [1, @]]]}}]\n",
+    "  cutlines: [{scenes: a,polygon: {type: Polygon, coordinates: [[[@, @], [@, 1], [1, 2]]]}}]\n",
     "area: {bbox: [@, @, @, @]}\n",
     "area: {polygon: #}\n",
     "source: #\n",
