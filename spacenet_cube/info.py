@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pyproj import CRS, Geod
 
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import StoreError
-from spacenet_cube.opening import cube_url, open_root
+from spacenet_cube.opening import believing, cube_url, open_root
 from spacenet_cube.storage import locate
 
 if TYPE_CHECKING:
@@ -208,6 +208,15 @@ def cube_info(
     """
     url = cube_url(cube, product, root)
     group = open_root(url, storage_options)
+    with believing(url):
+        found = _told_by(url, group)
+    if not count_bytes:
+        return found
+    return replace(found, stored_bytes=_stored_bytes(url, storage_options))
+
+
+def _told_by(url: str, group: zarr.Group) -> CubeInfo:
+    """The facts that metadata tell."""
     attributes: dict[str, Any] = dict(group.attrs)
     facts = attributes["spacenet_cube"]
     image = _array(group, "image")
@@ -239,7 +248,7 @@ def cube_info(
         plan=facts.get("plan"),
         software=facts.get("software"),
         raw_bytes=image.nbytes,
-        stored_bytes=_stored_bytes(url, storage_options) if count_bytes else None,
+        stored_bytes=None,
     )
 
 

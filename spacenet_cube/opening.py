@@ -5,7 +5,8 @@ wait until they are asked for.  A chunk that is missing raises, and never passes
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,11 +14,14 @@ import xarray as xr
 import zarr
 from dask.array.core import normalize_chunks
 from dask.base import tokenize
+from pyproj.exceptions import CRSError
 from xarray.backends import ZarrStore
 from zarr.errors import GroupNotFoundError
 
 from spacenet_cube.accessor import OPEN_LEVEL
+from spacenet_cube.core.foreign import unsound, unsound_shapes
 from spacenet_cube.core.levels import Level, levels
+from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.recipes import bundled_recipes, load_recipe
 from spacenet_cube.storage import FAULTS, Location, array_settings, locate
@@ -26,6 +30,7 @@ type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
 _TASK_PX = 2048
 _PIXELS = ("image", "source_index")
+_ARRAYS = {*_PIXELS, "band", "y", "x", "spatial_ref", "wavelength", "fwhm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +261,56 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
             "'spacenet_cube', or it has no array 'image'; open it with xarray.open_zarr, or "
             "give the address of a cube, which ends in <AOI>/<product>.zarr"
         )
+    with believing(url):
+        told = unsound(dict(group.attrs))
+        if told:
+            raise StoreError(_disbelieved(url, told))
     return group
+
+
+@contextmanager
+def believing(url: str) -> Iterator[None]:
+    """Turn what damaged or hostile metadata provoke in other packages into one error.
+
+    Parameters
+    ----------
+    url
+        Path or URL of the cube.
+
+    Raises
+    ------
+    StoreError
+        In the place of any such error.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError) as error:
+        raise StoreError(_disbelieved(url, f"{type(error).__name__}: {error}")) from error
+    except (TypeError, ValueError, CRSError) as error:
+        raise StoreError(_disbelieved(url, f"{type(error).__name__}: {error}")) from error
+
+
+def _disbelieved(url: str, told: str) -> str:
+    line = " ".join(told[:400].split())
+    return (
+        f"the metadata of {url} are not those of a cube: {line}; it is damaged or was edited: "
+        "build it again with --replace"
+    )
+
+
+def _check_arrays(url: str, group: zarr.Group, level: Level) -> None:
+    """Refuse arrays whose shapes do not go together, before room is made for them."""
+    arrays = {name: each for name, each in group.arrays() if name in _ARRAYS}
+    pixels = [arrays[name] for name in _PIXELS if name in arrays]
+    blocks = [edge for each in pixels for edge in (*each.chunks, *(each.shards or ()))]
+    shapes = {name: tuple(each.shape) for name, each in arrays.items()}
+    missing = sorted({*_PIXELS, "band", "y", "x", "spatial_ref"} - set(arrays))
+    wkt = str(arrays["spatial_ref"].attrs.get("crs_wkt", "")) if not missing else ""
+    told = f"no array {missing[0]!r}" if missing else None
+    told = told or unsound_shapes(shapes, level.shape_yx, tuple(blocks))
+    if told:
+        raise StoreError(_disbelieved(url, f"level {level.number}: {told}"))
+    refuse_files(" ".join(wkt.split()))
 
 
 def _not_there(url: str, where: Location) -> str:
@@ -280,9 +334,11 @@ def _not_there(url: str, where: Location) -> str:
 
 
 def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpener) -> xr.Dataset:
-    with array_settings():
+    with believing(opener.url), array_settings():
         group = root if level.number == 0 else root[level.name]
-        assert isinstance(group, zarr.Group)
+        if not isinstance(group, zarr.Group):
+            raise StoreError(_disbelieved(opener.url, f"{level.name} is no group"))
+        _check_arrays(opener.url, group, level)
         lazy = xr.open_dataset(
             ZarrStore(group, mode="r"),
             chunks=None,

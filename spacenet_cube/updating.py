@@ -26,6 +26,7 @@ from spacenet_cube.building import (
 )
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.difference import Difference, difference, touched_above
+from spacenet_cube.core.foreign import unsound
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
@@ -33,7 +34,7 @@ from spacenet_cube.errors import StoreError
 from spacenet_cube.publish import ROOT, is_published, publish, unpublish
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import Location
+from spacenet_cube.storage import FAULTS, Location
 from spacenet_cube.write import level_arrays, write_coordinates
 
 _IN_FLIGHT_PER_WORKER = 2
@@ -154,8 +155,10 @@ def _attributes(cube: Location) -> dict[str, Any]:
     """Attributes of a published cube's root."""
     try:
         attributes: dict[str, Any] = json.loads((cube / ROOT).read_bytes())["attributes"]
-        iter(attributes["spacenet_cube"]["scenes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        told = unsound(attributes)
+        if told:
+            raise ValueError(told)  # noqa: TRY301 - told as whatever else may be wrong
+    except (*FAULTS, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
             "it cannot be updated; build it with --replace"

@@ -111,9 +111,7 @@ ONE_HOME: dict[str, frozenset[str]] = {
 }
 """Packages that understand URLs and credentials, and the module that does so for all others."""
 
-HARMLESS: dict[str, str] = {
-    "fsspec.utils.glob_translate": "turns a pattern into a regular expression, and opens nothing",
-}
+HARMLESS: dict[str, str] = {}
 """A name of those packages that any module may use: why."""
 
 HEAVY = frozenset({

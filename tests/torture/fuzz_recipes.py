@@ -16,6 +16,7 @@ from spacenet_cube.core.cost import cost
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import plan
+from spacenet_cube.core.wanted import LikeGrid
 from spacenet_cube.likeness import reference_grid
 from spacenet_cube.recipes import bundled_recipes, parse_recipe
 from spacenet_cube.surveying import survey
@@ -139,7 +140,9 @@ def trial(text: str, folder: Path) -> str:
         return "fine"
     recipe = parse_recipe(text, "fuzzed", folder=folder)
     product, source = recipe.products[0], folder / "source"
-    # What a recipe names as its own source is its author's choice; here it would be a network.
+    # A recipe's own source, and a cube whose grid it takes, are places that it declares.
+    if isinstance(product.grid, LikeGrid) and recipe.reference_product(product) is None:
+        return "fine"
     reference = reference_grid(recipe, product, lambda other: survey(recipe, other, source=source))
     planned = plan(recipe, product, survey(recipe, product, source=source), reference=reference)
     json.dumps([planned.to_dict(), group_documents(planned)], allow_nan=False)
