@@ -18,7 +18,7 @@ from pyproj import CRS, Geod
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import StoreError
 from spacenet_cube.opening import believing, cube_url, open_root
-from spacenet_cube.storage import locate
+from spacenet_cube.storage import locate, scrubbed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -366,6 +366,7 @@ def _stored_bytes(url: str, storage_options: Mapping[str, Any] | None) -> int:
         return int(where.fs.du(where.path))
     except Exception as error:
         raise StoreError(
-            f"the objects of {url} cannot be listed: {type(error).__name__}: {error}; "
+            f"the objects of {url} cannot be listed: {type(error).__name__}: "
+            f"{scrubbed(str(error))[:300]}; "
             "ask for listing rights, or leave stored bytes out"
         ) from error

@@ -24,7 +24,15 @@ from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.recipes import bundled_recipes, load_recipe
-from spacenet_cube.storage import FAULTS, Location, array_settings, locate
+from spacenet_cube.storage import (
+    FAULTS,
+    Location,
+    array_settings,
+    locate,
+    scrubbed,
+    sealed,
+    unsealed,
+)
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
@@ -43,10 +51,18 @@ class LevelOpener:
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """How the storage is reached, as fsspec takes it; not shown, since it may hold secrets."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without what may be a secret; see `spacenet_cube.storage.secrets`."""
+        return _opener, (self.url, *sealed(self.storage_options))
+
     def __call__(self, number: int) -> xr.Dataset:
         """Open the level of that number; -1 is the coarsest."""
         root = open_root(self.url, self.storage_options)
         return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
+
+
+def _opener(url: str, options: Mapping[str, Any] | None, ticket: tuple[int, int]) -> LevelOpener:
+    return LevelOpener(url, unsealed(options, ticket))
 
 
 def open_cube(
@@ -82,7 +98,10 @@ def open_cube(
         ``band``, ``y``, ``x``; what it leaves out is as ``shard``.  None: no dask, pixels
         are read at once when used.
     storage_options
-        How the storage is reached, as fsspec takes it.
+        How the storage is reached, as fsspec takes it.  Secrets among them (``key``, ``secret``,
+        ``token`` and the like) stay in this process and are never pickled: workers of a
+        cluster resolve credentials by the usual AWS chain, so give those the environment, a
+        role, or ``{"profile": ...}``.
 
     Returns
     -------
@@ -252,7 +271,7 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
         raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
     except Exception as error:  # Each of fsspec's back ends raises errors of its own family.
         raise StoreError(
-            f"{url} cannot be read: {type(error).__name__}: {error}; "
+            f"{url} cannot be read: {type(error).__name__}: {scrubbed(str(error))[:300]}; "
             "check the address, and the credentials in storage_options"
         ) from error
     if "spacenet_cube" not in group.attrs or "image" not in group:

@@ -11,6 +11,7 @@ from typing import Any
 
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
@@ -54,11 +55,14 @@ def open_raster(href: str) -> Iterator[Any]:
     # GDAL would take other names for addresses, archives and connection strings.
     if not Path(href).is_absolute() or href.startswith("/vsi") or not Path(href).is_file():
         raise RasterioIOError(f"{href!r} is not the absolute path of a file")
-    with (
-        rasterio.Env(**GDAL_OPTIONS),
-        rasterio.open(href, driver="GTiff", sharing=False) as dataset,
-    ):
-        yield dataset
+    with rasterio.Env(**GDAL_OPTIONS):
+        try:
+            dataset = rasterio.open(href, driver="GTiff", sharing=False)
+        except CPLE_BaseError as error:
+            # Some damaged tags come through as GDAL's own error, which is of no public family.
+            raise RasterioIOError(str(error)) from error
+        with dataset:
+            yield dataset
 
 
 LocalFile = Callable[[Scene, Block], AbstractContextManager[str]]
@@ -124,7 +128,7 @@ def _naming(scene: Scene) -> Iterator[None]:
     """Turn what rasterio raises into an error that names the scene and the mend."""
     try:
         yield
-    except (RasterioIOError, RasterioError, OSError) as error:
+    except (CPLE_BaseError, RasterioError, OSError) as error:
         cause = error.__cause__ or error
         raise SourceError(
             f"scene {scene.id} cannot be read: {cause}; try again, fetch {scene.key} anew, "

@@ -7,6 +7,7 @@ description, so that they never disagree.
 from spacenet_cube.storage.arrays import array_settings
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 
 __all__ = [
     "FAULTS",
@@ -19,4 +20,7 @@ __all__ = [
     "is_refusal",
     "locate",
     "name_of",
+    "scrubbed",
+    "sealed",
+    "unsealed",
 ]

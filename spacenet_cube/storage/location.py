@@ -19,7 +19,9 @@ from zarr.storage import FsspecStore, LocalStore
 from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
 from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.faults import FAULTS, explain, is_refusal
+from spacenet_cube.storage.reading import sealed_store
 from spacenet_cube.storage.s3 import S3Bucket, s3fs_arguments
+from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.stream import PartStream
 
 _LOCAL = {"", "file", "local"}
@@ -42,7 +44,7 @@ class Location:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what describes the location, never an open connection with its credentials."""
-        return Location, (self.url, self.options, self.extra)
+        return _unpickled, (self.url, self.options, *sealed(self.extra))
 
     @property
     def scheme(self) -> str:
@@ -63,7 +65,7 @@ class Location:
             return fsspec.filesystem(self.scheme, **self._arguments())
         except (ValueError, ImportError) as error:
             raise StoreError(
-                f"{self.url} cannot be reached: {error}; "
+                f"{self.url} cannot be reached: {scrubbed(str(error))}; "
                 "use a local path or a URL that fsspec knows, such as s3://bucket/prefix"
             ) from error
 
@@ -105,9 +107,9 @@ class Location:
             return LocalStore(self.path, read_only=read_only)
         if self._bucket is not None and not read_only:
             return self._bucket.store(urlsplit(self.url).path.strip("/"))
-        return FsspecStore.from_url(
-            self.url, storage_options=self._arguments(), read_only=read_only
-        )
+        if not read_only:
+            return FsspecStore.from_url(self.url, storage_options=self._arguments())
+        return sealed_store(self.url, self._arguments())
 
     def exists(self) -> bool:
         """Whether anything is there.  A refusal is an error, and never an absence."""
@@ -227,6 +229,12 @@ class Location:
             self.fs.rm(self.path, recursive=True)
 
 
+def _unpickled(
+    url: str, options: StorageOptions, extra: Mapping[str, Any], ticket: tuple[int, int]
+) -> Location:
+    return Location(url, options, unsealed(extra, ticket) or {})
+
+
 class ChangedError(OSError):
     """The object is not the one that was surveyed; trying again is no use."""
 
@@ -282,6 +290,12 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
         raise StoreError(
             f"the URL for {parts.scheme}://{parts.hostname} carries credentials, which would "
             "end in metadata and logs; take them out and use the AWS profile or environment"
+        )
+    if parts.query:
+        raise StoreError(
+            f"the URL for {parts.scheme}://{parts.hostname} carries a query, which may hold a "
+            "signature and would end in metadata and logs; name the folder or bucket itself, and "
+            "use the AWS profile or environment"
         )
     if parts.scheme in _LOCAL:
         return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001

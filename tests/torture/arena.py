@@ -163,7 +163,8 @@ def _is_foreign(name: str, folder: Path) -> bool:
     if not name.startswith("/"):
         return False
     own = (str(folder), sys.prefix, sys.base_prefix, str(_REPOSITORY))
-    return not name.startswith((*own, *_HARMLESS))
+    # GDAL looks for its user's settings once, when it starts.
+    return not (name.startswith((*own, *_HARMLESS)) or name.endswith("/.gdal/gdalrc"))
 
 
 def _serve(pipe: Connection, module: str, folder: Path) -> None:
