@@ -55,14 +55,15 @@ def open_raster(href: str) -> Iterator[Any]:
     # GDAL would take other names for addresses, archives and connection strings.
     if not Path(href).is_absolute() or href.startswith("/vsi") or not Path(href).is_file():
         raise RasterioIOError(f"{href!r} is not the absolute path of a file")
-    with rasterio.Env(**GDAL_OPTIONS):
-        try:
-            dataset = rasterio.open(href, driver="GTiff", sharing=False)
-        except CPLE_BaseError as error:
-            # Some damaged tags come through as GDAL's own error, which is of no public family.
-            raise RasterioIOError(str(error)) from error
-        with dataset:
+    try:
+        with (
+            rasterio.Env(**GDAL_OPTIONS),
+            rasterio.open(href, driver="GTiff", sharing=False) as dataset,
+        ):
             yield dataset
+    except CPLE_BaseError as error:
+        # Some damaged tags come through as GDAL's own error, which is of no public family.
+        raise RasterioIOError(str(error)) from error
 
 
 LocalFile = Callable[[Scene, Block], AbstractContextManager[str]]

@@ -116,7 +116,7 @@ class Arena:
         if self.trace and strace:
             self._strace = subprocess.Popen(
                 [strace, *_WATCHED, "-o", self._log, "-p", str(self._process.pid)],
-                stderr=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
             # The first trial is not to begin before it is watched.
             status = Path(f"/proc/{self._process.pid}/status")

@@ -24,8 +24,8 @@ CANARY = "canary-outside.tif"
 FORMS = ("tar", "tar.gz", "zip")
 _NAMES = (
     "a.tif", "b/a.tif", "../a.tif", "/etc/a.tif", "../../canary-outside.tif", "C:\\a.tif",
-    "a\\b.tif", "a.tif/b.tif", "._a.tif", "a" * 300 + ".tif", "a/" * 500 + "a.tif", "\u202ea.tif", "a\0.tif",
-    "", ".", "a.tif ", "A.TIF", "a.imd", "a.xml", "a.tif.aux.xml",
+    "a\\b.tif", "a.tif/b.tif", "._a.tif", "a" * 300 + ".tif", "a/" * 500 + "a.tif",
+    "\u202ea.tif", "a\0.tif", "", ".", "a.tif ", "A.TIF", "a.imd", "a.xml", "a.tif.aux.xml",
 )  # fmt: skip
 _KINDS = (
     tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE,
