@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spacenet_cube import building, pinning
+from spacenet_cube import pinning, working
 from spacenet_cube.building import build
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import plan
@@ -77,7 +77,7 @@ def test_a_source_that_changes_while_it_is_built_is_refused(
 ) -> None:
     recipe = _recipe(folder)
     planned = plan(recipe, "P", survey(recipe, "P", pin=True))
-    whole = vars(building)["mosaic"]
+    whole = vars(working)["mosaic"]
     changed: list[bool] = []
 
     def changing(*args: object) -> object:
@@ -87,7 +87,7 @@ def test_a_source_that_changes_while_it_is_built_is_refused(
             changed.append(True)
         return found
 
-    monkeypatch.setattr(building, "mosaic", changing)
+    monkeypatch.setattr(working, "mosaic", changing)
 
     with pytest.raises(SourceError, match="not the one that was surveyed"):
         build(planned, tmp_path / "to", workers=1)

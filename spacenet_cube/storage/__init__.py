@@ -5,14 +5,26 @@ description, so that they never disagree.
 """
 
 from spacenet_cube.storage.arrays import array_settings
+from spacenet_cube.storage.durable import (
+    create,
+    entries,
+    remove_empty,
+    remove_keys,
+    settle,
+    write_durably,
+)
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 
 __all__ = [
     "FAULTS",
     "Location",
+    "RecordingStore",
     "array_settings",
+    "create",
+    "entries",
     "error_code",
     "etag_of",
     "explain",
@@ -20,7 +32,11 @@ __all__ = [
     "is_refusal",
     "locate",
     "name_of",
+    "remove_empty",
+    "remove_keys",
     "scrubbed",
     "sealed",
+    "settle",
     "unsealed",
+    "write_durably",
 ]

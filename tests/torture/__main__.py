@@ -30,6 +30,10 @@ ROWS: dict[str, Row] = {
     "fuzz-tiffs": Row("fuzz_tiffs", 2_000),
     "fuzz-archives": Row("fuzz_archives", 1_000),
     "secrets": Row("secrets", 20),
+    "kills": Row("kills", 200),
+    "answers": Row("answers", 100),
+    "builders": Row("builders", 20),
+    "machine": Row("machine", 200),
 }
 """By name; each ``run`` gives one score."""
 

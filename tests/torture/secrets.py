@@ -21,11 +21,12 @@ import cloudpickle  # type: ignore[import-untyped]
 import s3fs
 
 import spacenet_cube as sc
-from spacenet_cube.building import build_unit
 from spacenet_cube.cli import main
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.recipe import Recipe
+from spacenet_cube.core.tasks import tasks
 from spacenet_cube.storage import locate
+from spacenet_cube.working import do_task
 from tests.s3_servers import moto, proxy
 from tests.scenes import LICENCE, coordinates, product, write_geotiff
 from tests.torture.score import Score
@@ -218,7 +219,7 @@ def _built(home: Path, server: str) -> Artefacts:
     url = sc.build(planned, "s3://there", workers=1, target_options=options, progress=look)
     look()
     cube = locate(url, options)
-    task = partial(build_unit, planned, cube)
+    task = partial(do_task, planned, cube)
     text = home / "r.yaml"
     text.write_text(
         "name: A\nsource: s3://here\nlicence: {spdx: X, attribution: Y}\nproducts:\n"
@@ -230,7 +231,7 @@ def _built(home: Path, server: str) -> Artefacts:
         "pickle plan": cloudpickle.dumps(planned),
         "pickle scenes": cloudpickle.dumps(scenes),
         "pickle location": cloudpickle.dumps(cube),
-        "pickle task": cloudpickle.dumps((task, planned.units)),
+        "pickle task": cloudpickle.dumps((task, tasks(planned))),
         "pickle profile": cloudpickle.dumps(locate(url, {**options, "profile": "p"})),
         "json plan": repr(planned.to_dict()).encode(),
         "output plan": _command("plan", str(text), "--json", *endpoint, *signed),
