@@ -43,7 +43,9 @@ def matches(key: str, pattern: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _parts(pattern: str) -> tuple[str, ...]:
-    return tuple(pattern.split("/"))
+    found = tuple(pattern.split("/"))
+    # At the end it stands for whatever lies in the folder, never for the folder's own name.
+    return (*found, "*") if found[-1] == _ANY else found
 
 
 def _after(parts: Sequence[str], open_at: set[int], part: str) -> set[int]:
