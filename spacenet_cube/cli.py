@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +65,9 @@ TargetOptionsOption = Annotated[
 ]
 RequesterPaysOption = Annotated[
     bool, typer.Option("--requester-pays", help="Let the source's requests be billed to you.")
+]
+PinOption = Annotated[
+    bool, typer.Option("--pin", help="Hash local sources, so that a build refuses any other.")
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Units at once; default: processors.")
@@ -151,6 +154,7 @@ def plan_command(
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
     requester_pays: RequesterPaysOption = False,
+    pin: PinOption = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Read and compress a few windows of the sources.")
     ] = False,
@@ -163,7 +167,7 @@ def plan_command(
     from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import figures_of
 
-    access = _Access(source, source_option, target_option, staging, requester_pays)
+    access = _Access(source, source_option, target_option, staging, requester_pays, pin)
     limit = area_of(bbox, area)
     with _plans(recipe, product, profile, scratch, access, limit) as (planned, _):
         count = workers or os.cpu_count() or 1
@@ -210,6 +214,7 @@ def build_command(
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
     requester_pays: RequesterPaysOption = False,
+    pin: PinOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them; go on with what was stopped."""
@@ -223,7 +228,7 @@ def build_command(
             "--replace builds all of a cube and --update only what changed; give one of the two"
         )
     built: list[dict[str, Any]] = []
-    access = _Access(source, source_option, target_option, staging, requester_pays)
+    access = _Access(source, source_option, target_option, staging, requester_pays, pin)
     target, limit = access.target, area_of(bbox, area)
     with _plans(recipe, product, profile, scratch, access, limit) as (planned, shown):
         for one, _ in planned if not update_only else ():
@@ -398,6 +403,7 @@ class _Access:
     target_options: Sequence[str] | None
     staging: str | None
     requester_pays: bool
+    pin: bool = False
 
     @property
     def said(self) -> dict[str, str]:
@@ -442,7 +448,8 @@ def _plan_of(
         return
     told = origin(located(cube, access.to_read))
     wanted = (name or told.recipe, [told.product], profile or told.profile)
-    with _plans(*wanted, scratch, access, area) as (planned, shown):
+    pinned = replace(access, pin=told.pinned)
+    with _plans(*wanted, scratch, pinned, area) as (planned, shown):
         yield planned[0][0], Bars(shown, told.product).tell
 
 
@@ -498,6 +505,7 @@ def _plans(
                 source_options=access.said,
                 staging=staging,
                 scratch=folder / product.name,
+                pin=access.pin,
                 progress=Bars(shown, product.name).tell,
             )
 

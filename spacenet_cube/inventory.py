@@ -3,7 +3,7 @@
 What lies there is anybody's, so nothing of it is believed before it is compared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -93,6 +93,9 @@ class Origin:
     profile: str | None
     """Encoding profile; None where its documents do not tell."""
 
+    pinned: bool
+    """Whether any of its scenes was held to its digest, so that a plan must name it too."""
+
 
 def origin(cube: Location) -> Origin:
     """What a cube was built from; where its root is damaged, its address says as much.
@@ -124,7 +127,13 @@ def origin(cube: Location) -> Origin:
         str(told.get("aoi") or above),
         str(told.get("product") or name.removesuffix(".zarr")),
         _profile(parsed_object(image)),
+        any(isinstance(one, dict) and "sha256" in one for one in _scenes(told)),
     )
+
+
+def _scenes(told: Mapping[str, object]) -> list[object]:
+    scenes = told.get("scenes")
+    return scenes if isinstance(scenes, list) else []
 
 
 def _profile(image: dict[str, object] | None) -> str | None:

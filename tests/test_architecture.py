@@ -43,6 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "inspecting",
             "inventory",
             "mirror",
+            "pinning",
             "shelf",
             "staging",
             "running",
@@ -76,6 +77,8 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("header", "mirror"): "a remote header is parsed from a sparse local file",
     ("header", "read"): "headers are read where pixels are, under one GDAL environment",
     ("shelf", "listing"): "a shelf is known by the archive its members are of",
+    ("read", "pinning"): "a local file is held to what was surveyed at each read",
+    ("surveying", "pinning"): "a survey hashes what it is to pin",
     ("staging", "mirror"): "a stage keeps mirrors of remote scenes",
     ("surveying", "archive"): "a survey unpacks the archives it finds",
     ("surveying", "header"): "a survey reads headers",
@@ -85,7 +88,8 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
 """(module, other module of its layer that it may import): why."""
 
 CORE_STDLIB = frozenset({
-    "__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses",
+    "__future__", "abc", "array", "base64", "bisect", "collections", "contextlib", "copy",
+    "dataclasses",
     "datetime", "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
     "itertools",
     "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",
@@ -118,9 +122,7 @@ ONE_HOME: dict[str, frozenset[str]] = {
 }
 """Packages that understand URLs and credentials, and the module that does so for all others."""
 
-HARMLESS: dict[str, str] = {
-    "fsspec.utils.glob_translate": "turns a pattern into a regular expression, and opens nothing",
-}
+HARMLESS: dict[str, str] = {}
 """A name of those packages that any module may use: why."""
 
 HEAVY = frozenset({

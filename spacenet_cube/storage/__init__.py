@@ -16,6 +16,7 @@ from spacenet_cube.storage.durable import (
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
+from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 
 __all__ = [
     "FAULTS",
@@ -34,6 +35,9 @@ __all__ = [
     "name_of",
     "remove_empty",
     "remove_keys",
+    "scrubbed",
+    "sealed",
     "settle",
+    "unsealed",
     "write_durably",
 ]

@@ -29,6 +29,10 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
+    "fuzz-recipes": Row("fuzz_recipes", 10_000),
+    "fuzz-tiffs": Row("fuzz_tiffs", 2_000),
+    "fuzz-archives": Row("fuzz_archives", 1_000),
+    "secrets": Row("secrets", 20),
     "kills": Row("kills", 200),
     "answers": Row("answers", 100),
     "builders": Row("builders", 20),
