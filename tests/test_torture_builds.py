@@ -10,13 +10,13 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def test_a_build_that_is_killed_goes_on_and_nothing_shows_before():
-    score = kills.run(5, seed=11)
+    score = kills.run(4, seed=11)
 
     assert score.held, score.failures
 
 
 def test_a_lost_answer_is_resolved():
-    score = answers.run(4, seed=4)
+    score = answers.run(3, seed=4)
 
     assert score.held, score.failures
 
@@ -28,6 +28,6 @@ def test_of_sixteen_builders_one_builds():
 
 
 def test_whatever_is_done_in_any_order_the_cube_is_whole_or_not_there():
-    score = machine.run(4, seed=3)
+    score = machine.run(3, seed=3)
 
     assert score.held, score.failures
