@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from spacenet_cube.building import build
     from spacenet_cube.core.bands import SENSORS, Band
     from spacenet_cube.core.condition import BuildStatus
+    from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.repairing import Repaired, repair
     from spacenet_cube.sample import write_sample
     from spacenet_cube.status import build_status
     from spacenet_cube.surveying import survey
     from spacenet_cube.updating import Updated, update
+    from spacenet_cube.verifying import verify
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -58,6 +61,13 @@ _HOMES = {
     "Updated": "updating",
     "build_status": "status",
     "BuildStatus": "core.condition",
+    "verify": "verifying",
+    "Verification": "core.findings",
+    "Fault": "core.findings",
+    "Sampling": "core.findings",
+    "LEVELS": "core.findings",
+    "repair": "repairing",
+    "Repaired": "repairing",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "drawing",
@@ -82,6 +92,13 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Updated",
     "build_status",
     "BuildStatus",
+    "verify",
+    "Verification",
+    "Fault",
+    "Sampling",
+    "LEVELS",
+    "repair",
+    "Repaired",
     "open_cube",
     "cube_info",
     "quicklook",

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from fsspec.utils import glob_translate
-
+from spacenet_cube.core.patterns import matches
 from spacenet_cube.core.recipe import Product
 from spacenet_cube.errors import RecipeError, SourceError
-from spacenet_cube.storage import FAULTS, Location, error_code, etag_of, name_of
+from spacenet_cube.storage import FAULTS, Location, error_code, name_of
 
 _WILD = frozenset("*?[")
 _RASTERS, _SIDECARS = (".tif", ".tiff"), (".imd", ".xml")
 _TILE = re.compile(r"_r0*(\d+)c0*(\d+)(?=[-_.]|$)")
 _COG = re.compile(r"_cog(?=\.tiff?$)")
 _PAGE_KEYS = 1000
+_DEEPEST = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -113,7 +113,7 @@ def _sorted_out(
         file
         for pattern, files in zip(patterns, found, strict=True)
         for file in files.values()
-        if re.fullmatch(glob_translate(pattern), file.key)
+        if matches(file.key, pattern)
     }
     every = {file for files in found for file in files.values()}
     kept, left_out = [], []
@@ -194,7 +194,7 @@ def _is_cog(file: SourceFile) -> bool:
 
 def _is_there(source: Location) -> bool:
     try:
-        return bool(source.fs.ls(source.path, detail=False)) or source.exists()
+        return source.exists()
     except FileNotFoundError as error:
         if error_code(error) == "NoSuchBucket":
             raise _listing_failed(source, error) from error
@@ -223,25 +223,27 @@ def _beside(source: Location, pattern: str) -> dict[str, SourceFile]:
     """Files in the folders that a pattern looks into, by key."""
     parts = PurePosixPath(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), len(parts) - 1)
-    depth = None if "**" in parts else len(parts) - fixed
+    depth = (
+        _DEEPEST
+        if "**" in parts and source.is_local
+        else None
+        if "**" in parts
+        else len(parts) - fixed
+    )
     folder = "/".join(parts[:fixed])
     root = source / folder if folder else source
     # A web server seldom lists a folder, and need not where the file's name is known.
     by_name = source.scheme in {"http", "https"} and not _WILD & set(pattern)
     try:
         if by_name:
-            where = source / pattern
-            found = {where.path: where.fs.info(where.path)}
+            found = {pattern: (source / pattern).size_and_etag()}
         else:
-            found = root.fs.find(root.path, maxdepth=depth, detail=True)
+            below = root.find(depth)
+            found = {f"{folder}/{key}" if folder else key: row for key, row in below.items()}
     except FileNotFoundError as error:
         if error_code(error) == "NoSuchBucket":
             raise _listing_failed(source, error) from error
         return {}
     except FAULTS as error:
         raise _listing_failed(root, error) from error
-    base = source.path.rstrip("/") + "/"
-    keys = {path.removeprefix(base): info for path, info in found.items()}
-    return {
-        key: SourceFile(key, int(info["size"] or 0), etag_of(info)) for key, info in keys.items()
-    }
+    return {key: SourceFile(key, size_bytes, etag) for key, (size_bytes, etag) in found.items()}

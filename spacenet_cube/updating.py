@@ -17,6 +17,7 @@ from spacenet_cube.building import Means, carry_out, make_way, target_location
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import begun
 from spacenet_cube.core.difference import Difference, difference
+from spacenet_cube.core.foreign import unsound
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.errors import StoreError
@@ -163,8 +164,10 @@ def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
     """Attributes of a published cube's root."""
     try:
         attributes: dict[str, Any] = json.loads(root)["attributes"]
-        iter(attributes["spacenet_cube"]["scenes"])
-    except (ValueError, KeyError, TypeError) as error:
+        told = unsound(attributes)
+        if told:
+            raise ValueError(told)  # noqa: TRY301 - told as whatever else may be wrong
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
             "it cannot be updated; build it with --replace"

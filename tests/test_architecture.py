@@ -39,8 +39,12 @@ LAYERS: tuple[frozenset[str], ...] = (
             "sample",
             "surveying",
             "cache",
+            "guarding",
             "header",
+            "inspecting",
+            "inventory",
             "mirror",
+            "pinning",
             "shelf",
             "staging",
             "keeping",
@@ -52,7 +56,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"estimating", "resuming", "working"}),
     frozenset({"distributing"}),
     frozenset({"building"}),
-    frozenset({"updating"}),
+    frozenset({"comparing", "updating"}),
+    frozenset({"verifying"}),
+    frozenset({"repairing"}),
     frozenset({"terminal"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
@@ -65,6 +71,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("drawing", "info"): "ground measures a cube's extent for both",
     ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
+    ("opening", "guarding"): "a damaged chunk is told in words that name the cube",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",
     ("archive", "listing"): "an archive is known by what its listing says",
@@ -74,6 +81,8 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("header", "read"): "headers are read where pixels are, under one GDAL environment",
     ("shelf", "listing"): "a shelf is known by the archive its members are of",
     ("keeping", "staging"): "mirrors that are kept are mirrors all the same",
+    ("read", "pinning"): "a local file is held to what was surveyed at each read",
+    ("surveying", "pinning"): "a survey hashes what it is to pin",
     ("staging", "mirror"): "a stage keeps mirrors of remote scenes",
     ("surveying", "archive"): "a survey unpacks the archives it finds",
     ("surveying", "header"): "a survey reads headers",
@@ -83,7 +92,8 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
 """(module, other module of its layer that it may import): why."""
 
 CORE_STDLIB = frozenset({
-    "__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses",
+    "__future__", "abc", "array", "base64", "bisect", "collections", "contextlib", "copy",
+    "dataclasses",
     "datetime", "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
     "itertools",
     "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",
@@ -116,9 +126,7 @@ ONE_HOME: dict[str, frozenset[str]] = {
 }
 """Packages that understand URLs and credentials, and the module that does so for all others."""
 
-HARMLESS: dict[str, str] = {
-    "fsspec.utils.glob_translate": "turns a pattern into a regular expression, and opens nothing",
-}
+HARMLESS: dict[str, str] = {}
 """A name of those packages that any module may use: why."""
 
 HEAVY = frozenset({

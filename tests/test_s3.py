@@ -123,7 +123,7 @@ def vegas(product: str = "PAN") -> tuple[sc.Recipe, Product]:
 
 def test_a_second_survey_reads_no_header(remote, counted):
     recipe, product = vegas()
-    options = {"endpoint_url": counted.url}
+    options = {"endpoint_url": counted.url, "read_twice": False}
 
     first = sc.survey(recipe, product, source=remote, source_options=options)
     headers = len(counted.of("GET"))
@@ -348,7 +348,7 @@ def test_scratch_is_empty_after_a_failure(remote, counted, tmp_path):
 def test_planned_requests_are_those_made(remote, counted):
     recipe, product = vegas("MUL-PanSharpen")
     product = product.model_copy(update={"encoding": Encoding(chunk=32, shard=32)})
-    options = {"endpoint_url": counted.url}
+    options = {"endpoint_url": counted.url, "read_twice": False}
     from spacenet_cube.core.cost import cost  # noqa: PLC0415
 
     scenes = sc.survey(recipe, product, source=remote, source_options=options)
@@ -361,7 +361,8 @@ def test_planned_requests_are_those_made(remote, counted):
     backs = [one for one in counted.of("GET") if one.path.startswith("/cubes/counted/")]
     assert len(from_source) <= told.source.get
     assert told.source.get <= 2 * len(from_source)
-    assert len(puts) == told.target.put
+    beats = sum("/lock/" in one.path for one in puts) - 1  # one every ten seconds
+    assert len(puts) - beats == told.target.put
     assert len(backs) <= 4 * told.target.get
     assert sum(one.size_bytes for one in from_source) <= told.fetched_bytes * 2
 

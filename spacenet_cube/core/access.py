@@ -37,6 +37,13 @@ class StorageOptions(BaseModel):
     concurrency: int = Field(8, ge=1, le=256, description="Requests in flight at once.")
     retries: int = Field(5, ge=0, le=100, description="Attempts after the first that failed.")
     timeout_s: float = Field(60, gt=0, le=3600, description="Longest wait for an answer, seconds.")
+    read_twice: bool | None = Field(
+        None,
+        description=(
+            "Read what no digest covers until two readings agree; default: over plain http, "
+            "which has no check of its own."
+        ),
+    )
 
     @field_validator("endpoint_url")
     @classmethod
@@ -163,6 +170,11 @@ def _refuse_stranger(name: str) -> None:
     )
 
 
+def _shown(name: str) -> str:
+    """A name that is one of ours; whatever else stands there may be a secret."""
+    return repr(name) if name in StorageOptions.model_fields else "of no name"
+
+
 def options_of_pairs(pairs: Iterable[str]) -> dict[str, str]:
     """Read options written as ``name=value``, as the command line and environment have them.
 
@@ -181,7 +193,7 @@ def options_of_pairs(pairs: Iterable[str]) -> dict[str, str]:
         name, sign, value = pair.partition("=")
         if not sign:
             raise RecipeError(
-                f"storage option {name[:40]!r} has no value; write it as name=value, such as "
+                f"storage option {_shown(name)} has no value; write it as name=value, such as "
                 "anonymous=true"
             )
         found[name.strip()] = value.strip()

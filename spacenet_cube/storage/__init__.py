@@ -13,12 +13,14 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
-from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
+from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
+from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 
 __all__ = [
     "FAULTS",
+    "DiskError",
     "Location",
     "RecordingStore",
     "array_settings",
@@ -28,11 +30,14 @@ __all__ = [
     "etag_of",
     "explain",
     "from_environment",
-    "is_refusal",
+    "is_absence",
     "locate",
     "name_of",
     "remove_empty",
     "remove_keys",
+    "scrubbed",
+    "sealed",
     "settle",
+    "unsealed",
     "write_durably",
 ]
