@@ -126,13 +126,13 @@ class Location:
     def store(self, *, read_only: bool = False) -> Store:
         """The location as a Zarr store.
 
-        A store to write to goes the quick way where there is one.  One to read from may end
-        in a dask graph, and the quick client pickles its secrets, so fsspec serves there.
+        It goes the quick way where there is one.  A store to read from may end in a dask
+        graph: none of them pickles a secret, each process finds its own.
         """
         if self.is_local:
             return LocalStore(self.path, read_only=read_only)
-        if self.bucket is not None and not read_only:
-            return WholeObjectStore(self.bucket, self.key)
+        if self.bucket is not None:
+            return WholeObjectStore(self.bucket, self.key, read_only=read_only)
         if not read_only:
             return FsspecStore.from_url(self.url, storage_options=self._arguments())
         return sealed_store(self.url, self._arguments())
