@@ -16,7 +16,8 @@ from dask.base import tokenize
 from xarray.backends import ZarrStore
 from zarr.errors import GroupNotFoundError
 
-from spacenet_cube.accessor import OPEN_LEVEL
+from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
+from spacenet_cube.analysis.parts import OPEN_LEVEL, STORED_LEVEL
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.recipes import bundled_recipes, load_recipe
@@ -292,6 +293,7 @@ def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpe
     cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
     cube.attrs = {**root.attrs, **cube.attrs}
     cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
+    cube["image"].encoding[STORED_LEVEL] = level.number
     if chunks is None:
         return cube
     token = tokenize(opener.url, level.name, dict(root.attrs))

@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "accessor",
+            "analysis",
             "archive",
             "info",
             "likeness",
@@ -53,10 +54,13 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From the bottom up.  A module imports from layers below its own; a folder is one module."""
 
 NEIGHBOURS: dict[tuple[str, str], str] = {
+    ("accessor", "analysis"): "its methods are functions there",
+    ("analysis", "resampling"): "a cube is brought to another grid as scenes are",
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
+    ("opening", "analysis"): "an opened cube carries what its parts are asked for",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",
     ("archive", "listing"): "an archive is known by what its listing says",
@@ -75,8 +79,8 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
 
 CORE_STDLIB = frozenset({
     "__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses",
-    "datetime", "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
-    "itertools",
+    "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions", "functools", "hashlib",
+    "heapq", "itertools",
     "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",
     "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "xml.parsers.expat",
 })  # fmt: skip

@@ -1,0 +1,151 @@
+"""Zonal: statistics of the pixels under features, by exactextract, block by block."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
+
+from spacenet_cube.analysis.parts import (
+    fold,
+    grid_of,
+    image_of,
+    layer_names,
+    layers,
+    needs,
+    on_blocks,
+)
+from spacenet_cube.core.grid import Block, Grid
+from spacenet_cube.core.zones import Zone, column, merge, needs_tables, statistic, zone
+from spacenet_cube.errors import RecipeError
+
+if TYPE_CHECKING:
+    import geopandas  # type: ignore[import-untyped]
+
+type Zones = dict[int, tuple[Zone, ...]]
+"""One zone a band, by the place of the feature."""
+
+
+def zonal(
+    cube: xr.Dataset,
+    features: "geopandas.GeoDataFrame",
+    stats: Sequence[str],
+    image: xr.DataArray | None,
+) -> Delayed:
+    """Return statistics of each feature, lazily; see the accessor."""
+    for package in ("exactextract", "geopandas"):
+        needs(package, "analysis", "zonal")
+    wanted = (stats,) if isinstance(stats, str) else tuple(stats)
+    table = needs_tables(wanted)
+    grid = grid_of(cube)
+    picked = image_of(cube) if image is None else layers(cube, image)
+    shapes = _on_grid(features, grid)
+    parts = _parts(cube, image, grid, shapes, table=table)
+    found = fold(parts, merge) if parts else delayed({})
+    finish = delayed(_finished, pure=False)
+    # Kept whole, so that dask does not take the table apart.
+    kept = delayed(features, pure=False, traverse=False)
+    made: Delayed = finish(found, kept, layer_names(picked), wanted)
+    return made
+
+
+def _on_grid(features: "geopandas.GeoDataFrame", grid: Grid) -> NDArray[Any]:
+    """The features' geometries in the grid's CRS."""
+    if not hasattr(features, "geometry") or not hasattr(features, "to_crs"):
+        raise RecipeError(
+            f"zonal takes a geopandas GeoDataFrame, not {type(features).__name__}; "
+            "read one with geopandas.read_file"
+        )
+    if features.crs is None:
+        raise RecipeError(
+            "the features have no CRS, so where they lie is not known; "
+            "set it with features.set_crs(...)"
+        )
+    found: NDArray[Any] = np.asarray(features.geometry.to_crs(grid.crs).values, object)
+    return found
+
+
+def _parts(
+    cube: xr.Dataset,
+    image: xr.DataArray | None,
+    grid: Grid,
+    shapes: NDArray[Any],
+    *,
+    table: bool,
+) -> list[Delayed]:
+    """One task for each block that a feature touches."""
+    import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - slow, and only wanted here
+
+    values, index = on_blocks(cube, image)
+    rows, cols = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in index.chunks)
+    if not (index.shape[0] and index.shape[1] and shapes.size):
+        return []
+    tree = shapely.STRtree(shapes)
+    blocks, scenes = values.to_delayed()[0], index.to_delayed()
+    of_block = delayed(_of_block, pure=False)
+    found = []
+    for row, col in np.ndindex(scenes.shape):
+        place = Block(
+            int(rows[row]), int(cols[col]),
+            int(rows[row + 1] - rows[row]), int(cols[col + 1] - cols[col]),
+        )  # fmt: skip
+        edges = _edges(grid, place)
+        near = np.sort(tree.query(shapely.box(*edges), predicate="intersects"))
+        if near.size:
+            held = delayed((near, shapely.to_wkb(shapes[near])), traverse=False)
+            found.append(of_block(blocks[row, col], scenes[row, col], held, edges, table))
+    return found
+
+
+def _edges(grid: Grid, block: Block) -> tuple[float, float, float, float]:
+    """West, south, east, north of a block, CRS units."""
+    west, north = grid.transform @ (block.col, block.row)
+    east, south = grid.transform @ (block.col + block.width, block.row + block.height)
+    return west, south, east, north
+
+
+def _of_block(
+    image: NDArray[Any],
+    index: NDArray[Any],
+    held: tuple[NDArray[np.int64], NDArray[Any]],
+    edges: tuple[float, float, float, float],
+    table: bool,  # noqa: FBT001 - dask passes it by place
+) -> Zones:
+    """What a block knows of the features that touch it."""
+    import shapely  # noqa: PLC0415 - on whichever worker this runs
+    from exactextract import exact_extract  # type: ignore[import-untyped] # noqa: PLC0415
+    from exactextract.raster import NumPyRasterSource  # type: ignore[import-untyped] # noqa: PLC0415
+
+    west, south, east, north = edges
+    mask = np.ma.masked_array(np.zeros(index.shape, np.uint8), mask=~(index > 0))
+    source = NumPyRasterSource(mask, west, south, east, north)
+    places, wkb = held
+    shapes = [
+        {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(shape)}
+        for shape in shapely.from_wkb(wkb)
+    ]
+    flat = image.reshape(image.shape[0], -1)
+    covered = exact_extract(source, shapes, ["cell_id", "coverage"])
+    return {
+        int(place): tuple(
+            zone(band[found["properties"]["cell_id"]], found["properties"]["coverage"], table=table)
+            for band in flat
+        )
+        for place, found in zip(places, covered, strict=True)
+    }
+
+
+def _finished(
+    found: Zones, features: "geopandas.GeoDataFrame", names: tuple[str, ...], stats: tuple[str, ...]
+) -> "geopandas.GeoDataFrame":
+    """The features with one column more a band and statistic."""
+    made = features.copy()
+    nothing = Zone()
+    for band, name in enumerate(names):
+        for stat in stats:
+            title = column(stat) if len(names) == 1 else f"{name}_{column(stat)}"
+            zones = (found.get(k) for k in range(len(features)))
+            made[title] = [statistic(z[band] if z else nothing, stat) for z in zones]
+    return made
