@@ -78,7 +78,9 @@ def _write_flat(
     grid: Grid,
 ) -> None:
     """The pixels as a tiled file without overviews."""
-    nodata = picked.rio.nodata
+    nodata = np.nan if picked.dtype.kind == "f" else picked.rio.nodata
+    if picked.rio.nodata is not None:
+        nodata = picked.rio.nodata
     facts = {
         "driver": "GTiff", "height": grid.shape_yx[0], "width": grid.shape_yx[1],
         "count": picked.sizes["band"], "dtype": picked.dtype.name, "crs": grid.crs,

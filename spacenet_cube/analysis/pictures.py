@@ -70,6 +70,8 @@ def plot(cube: xr.Dataset, stretch: tuple[float, float], ax: "Axes | None") -> "
 
 def explore(cube: xr.Dataset, stretch: tuple[float, float], options: dict[str, Any]) -> Any:  # noqa: ANN401 - folium ships no types
     """Return the picture on a map; see the accessor."""
+    import odc.geo.xr  # noqa: F401, PLC0415 - registers shades.odc; slow
+
     _, shades = _shades(cube, stretch)
     return shades.odc.explore(name=_name(cube) or "cube", **options)
 

@@ -103,10 +103,12 @@ def refuse_incomplete(
     """
     unseen = [letter for letter, band in needed.items() if band is None]
     if unseen:
+        near = next((each for each in unseen if each.startswith(("RE", "N"))), None)
+        band = "rededge" if near and near.startswith("RE") else "nir2"
+        hint = f"name one, as index({name!r}, bands={{{near!r}: {band!r}}}), or " if near else ""
         raise RecipeError(
             f"{name} needs {', '.join(unseen)}, which no band of the cube stands for (it has "
-            f"{', '.join(there) or 'none'}); name one, such as "
-            f"index({name!r}, bands={{{unseen[0]!r}: 'rededge'}}), or take another index"
+            f"{', '.join(there) or 'none'}); {hint}take one of .spacenet.indices()"
         )
     absent = [f"'{band}' ({key})" for key, band in needed.items() if band not in there]
     if absent:
