@@ -10,7 +10,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from spacenet_cube.analysis.parts import (
-    fold,
+    gathered,
     grid_of,
     image_of,
     is_whole,
@@ -125,18 +125,8 @@ def statistics(
     picked = image_of(cube) if image is None else layers(cube, image)
     values, index = on_blocks(cube, image)
     count = values.shape[0]
-    of_block = delayed(_tally, pure=False)
-    parts = [
-        of_block(block, scenes)
-        for block, scenes in zip(
-            values.to_delayed().ravel(), index.to_delayed().ravel(), strict=True
-        )
-    ]
-    found = (
-        fold(parts, merged)
-        if parts
-        else delayed(_tally)(np.zeros((count, 0, 0), values.dtype), np.zeros((0, 0)))
-    )
+    asked = dict.fromkeys(np.ndindex(index.numblocks), _tally)
+    found = gathered(values, index, asked, merged)
     edges = bin_edges(values.dtype)
     made = _figures(found, values.dtype, wanted, count, len(edges))
     names = layer_names(picked)

@@ -4,16 +4,18 @@ Bands by name, where pixels are valid, where they lie, and blocks of both for da
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401 - registers cube.rio
 import xarray as xr
 from affine import Affine
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
 
 from spacenet_cube.core.grid import Grid
 from spacenet_cube.errors import MissingExtraError, RecipeError
@@ -363,25 +365,47 @@ def layer_names(image: xr.DataArray) -> tuple[str, ...]:
     return tuple(map(str, range(image.sizes["band"])))
 
 
-def fold(parts: Sequence[Delayed], merge: Callable[[list[Any]], Any]) -> Delayed:
-    """Merge parts as a tree, so that no task needs more than a few of them at once.
+def gathered(
+    image: da.Array,
+    index: da.Array,
+    of_block: Mapping[tuple[int, int], Callable[[Any, Any], Any]],
+    merge: Callable[[list[Any]], Any],
+) -> Delayed:
+    """Ask blocks something, and merge the answers as a tree.
+
+    No task needs more than a block or a few answers.  The graph has little more than one task
+    a block; `dask.delayed` would take seconds to make it of a large cube.
 
     Parameters
     ----------
-    parts
-        At least one.
+    image
+        Shape (band, y, x), all bands in one chunk.
+    index
+        Shape (y, x), cut alike.
+    of_block
+        What to ask, by row and column of the block; at least one.
     merge
-        Makes one part of several.
+        Makes one answer of several.
 
     Returns
     -------
     Delayed
-        All of them merged.
+        All answers merged.
     """
-    combine = delayed(merge, pure=False, traverse=False)
-    while len(parts) > 1:
-        parts = [combine(list(parts[k : k + _FOLD])) for k in range(0, len(parts), _FOLD)]
-    return parts[0]
+    name = f"{getattr(merge, '__name__', 'merged')}-{uuid4().hex}"
+    tasks: dict[Any, Any] = {
+        (name, 0, k): (ask, (image.name, 0, *place), (index.name, *place))
+        for k, (place, ask) in enumerate(of_block.items())
+    }
+    keys, depth = list(tasks), 0
+    while len(keys) > 1 or depth == 0:
+        depth += 1
+        groups = [keys[k : k + _FOLD] for k in range(0, len(keys), _FOLD)]
+        keys = [(name, depth, k) for k in range(len(groups))]
+        tasks.update({key: (merge, group) for key, group in zip(keys, groups, strict=True)})
+    tasks[name] = tasks.pop(keys[0])
+    below: Any = [image, index]
+    return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=below))
 
 
 def is_whole(cube: xr.Dataset, number: int) -> bool:

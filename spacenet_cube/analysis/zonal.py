@@ -1,6 +1,7 @@
 """Zonal: statistics of the pixels under features, by exactextract, block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from spacenet_cube.analysis.parts import (
-    fold,
+    gathered,
     grid_of,
     image_of,
     layer_names,
@@ -17,12 +18,15 @@ from spacenet_cube.analysis.parts import (
     needs,
     on_blocks,
 )
-from spacenet_cube.core.grid import Block, Grid
+from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.zones import Zone, column, merge, needs_tables, statistic, zone
 from spacenet_cube.errors import RecipeError
 
 if TYPE_CHECKING:
     import geopandas  # type: ignore[import-untyped]
+
+type Edges = tuple[float, float, float, float]
+"""West, south, east, north, CRS units."""
 
 type Zones = dict[int, tuple[Zone, ...]]
 """One zone a band, by the place of the feature."""
@@ -42,8 +46,7 @@ def zonal(
     grid = grid_of(cube)
     picked = image_of(cube) if image is None else layers(cube, image)
     shapes = _on_grid(features, grid)
-    parts = _parts(cube, image, grid, shapes, table=table)
-    found = fold(parts, merge) if parts else delayed({})
+    found = _found(cube, image, grid, shapes, table=table)
     finish = delayed(_finished, pure=False)
     # Kept whole, so that dask does not take the table apart.
     kept = delayed(features, pure=False, traverse=False)
@@ -67,51 +70,63 @@ def _on_grid(features: "geopandas.GeoDataFrame", grid: Grid) -> NDArray[Any]:
     return found
 
 
-def _parts(
+def _found(
     cube: xr.Dataset,
     image: xr.DataArray | None,
     grid: Grid,
     shapes: NDArray[Any],
     *,
     table: bool,
-) -> list[Delayed]:
-    """One task for each block that a feature touches."""
+) -> Delayed:
+    """What is known of the features: one task for each block that any of them touches."""
+    values, index = on_blocks(cube, image)
+    asked = {
+        place: partial(_of_block, held=held, edges=edges, table=table)
+        for place, edges, held in _held(grid, index.chunks, shapes)
+    }
+    if not asked:
+        nothing: Delayed = delayed({})
+        return nothing
+    return gathered(values, index, asked, merge)
+
+
+type Held = tuple[NDArray[np.int64], NDArray[Any]]
+"""Places of features, and their polygons as WKB."""
+
+
+def _held(
+    grid: Grid, chunks: tuple[tuple[int, ...], ...], shapes: NDArray[Any]
+) -> Iterator[tuple[tuple[int, int], Edges, Held]]:
+    """The features that touch each block, with its row and column and its edges."""
     import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - slow, and only wanted here
 
-    values, index = on_blocks(cube, image)
-    rows, cols = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in index.chunks)
-    if not (index.shape[0] and index.shape[1] and shapes.size):
-        return []
-    tree = shapely.STRtree(shapes)
-    blocks, scenes = values.to_delayed()[0], index.to_delayed()
-    of_block = delayed(_of_block, pure=False)
-    found = []
-    for row, col in np.ndindex(scenes.shape):
-        place = Block(
-            int(rows[row]), int(cols[col]),
-            int(rows[row + 1] - rows[row]), int(cols[col + 1] - cols[col]),
-        )  # fmt: skip
-        edges = _edges(grid, place)
-        near = np.sort(tree.query(shapely.box(*edges), predicate="intersects"))
-        if near.size:
-            held = delayed((near, shapely.to_wkb(shapes[near])), traverse=False)
-            found.append(of_block(blocks[row, col], scenes[row, col], held, edges, table))
-    return found
+    rows, cols = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in chunks)
+    if not (rows[-1] and cols[-1] and shapes.size):
+        return
+    places = list(np.ndindex(len(rows) - 1, len(cols) - 1))
+    edges = [_edges(grid, rows[row : row + 2], cols[col : col + 2]) for row, col in places]
+    boxes = shapely.box(*np.array(edges).T)
+    pairs = shapely.STRtree(shapes).query(boxes, predicate="intersects")
+    wkb = shapely.to_wkb(shapes)
+    for block in np.unique(pairs[0]):
+        near = np.sort(pairs[1][pairs[0] == block])
+        yield places[block], edges[block], (near, wkb[near])
 
 
-def _edges(grid: Grid, block: Block) -> tuple[float, float, float, float]:
+def _edges(grid: Grid, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Edges:
     """West, south, east, north of a block, CRS units."""
-    west, north = grid.transform @ (block.col, block.row)
-    east, south = grid.transform @ (block.col + block.width, block.row + block.height)
+    west, north = grid.transform @ (int(cols[0]), int(rows[0]))
+    east, south = grid.transform @ (int(cols[1]), int(rows[1]))
     return west, south, east, north
 
 
 def _of_block(
     image: NDArray[Any],
     index: NDArray[Any],
-    held: tuple[NDArray[np.int64], NDArray[Any]],
-    edges: tuple[float, float, float, float],
-    table: bool,  # noqa: FBT001 - dask passes it by place
+    *,
+    held: Held,
+    edges: Edges,
+    table: bool,
 ) -> Zones:
     """What a block knows of the features that touch it."""
     import shapely  # noqa: PLC0415 - on whichever worker this runs
