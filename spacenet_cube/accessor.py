@@ -285,7 +285,6 @@ class SpacenetAccessor:
         region: clipping.Region,
         *,
         crs: Any = None,  # noqa: ANN401 - whatever pyproj understands
-        all_touched: bool = False,
     ) -> xr.Dataset:
         """Return the part within bounds or polygons, lazily.
 
@@ -297,15 +296,14 @@ class SpacenetAccessor:
         crs
             CRS of bounds or of a geometry that knows none; by default the cube's own.
             Bounds in another CRS become the bounds that enclose them.
-        all_touched
-            Whether pixels count that the region touches; else their centre must be inside.
 
         Returns
         -------
         xarray.Dataset
             Sliced to whole pixels of the cube: those with ``west <= x < east`` and
             ``south < y <= north`` at their centre, so bounds that abut share no pixel and
-            leave none out.  Outside polygons ``image`` is nodata and ``source_index`` 0.
+            leave none out.  Where the centre is outside polygons, ``image`` is nodata and
+            ``source_index`` 0.
             Attributes stay, and ``coarsen`` masks the overviews it takes alike.
 
         Raises
@@ -313,7 +311,7 @@ class SpacenetAccessor:
         RecipeError
             If the region holds no pixel of the cube, which mostly means another CRS.
         """
-        return clipping.clip(self._cube, region, crs, all_touched=all_touched)
+        return clipping.clip(self._cube, region, crs)
 
     def to_metric(
         self,

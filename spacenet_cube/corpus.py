@@ -140,11 +140,11 @@ def _listed(where: Location) -> dict[str, list[str]]:
     """Products by area, of those cubes that have a root document."""
     found: dict[str, list[str]] = {}
     for aoi in _folders(where):
-        names = [
+        names = sorted(
             name.removesuffix(_SUFFIX)
             for name in _folders(where / aoi)
             if name.endswith(_SUFFIX) and (where / aoi / name / "zarr.json").exists()
-        ]
+        )
         if names and not aoi.endswith(_SUFFIX):
             found[aoi] = names
     return found

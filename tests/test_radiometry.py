@@ -187,7 +187,9 @@ def test_8_bits_are_refused(tmp_path):
 @given(days=st.integers(0, 20_000))
 def test_the_distance_of_the_sun_agrees_with_meeus(days):
     """J. Meeus, Astronomical Algorithms, 2nd edition, chapter 25, equations 25.3 to 25.5."""
-    found = earth_sun_distance_au(str(np.datetime64("1995-01-01T06:00:00") + np.timedelta64(days, "D")))
+    found = earth_sun_distance_au(
+        str(np.datetime64("1995-01-01T06:00:00") + np.timedelta64(days, "D"))
+    )
 
     t = (2449718.75 + days - 2451545.0) / 36525
     m = math.radians(357.52911 + 35999.05029 * t - 0.0001537 * t**2)

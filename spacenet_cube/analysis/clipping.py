@@ -1,6 +1,7 @@
 """Clipping: the part of a cube within a rectangle or polygons, lazily."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -9,32 +10,33 @@ import xarray as xr
 from affine import Affine
 from dask.delayed import delayed
 from numpy.typing import NDArray
-from odc.geo.geom import Geometry
-from pyproj import Transformer
-from rasterio.features import geometry_mask
+from pyproj import CRS, Transformer
 
 from spacenet_cube.analysis.parts import CUT_OUT, grid_of, variable
-from spacenet_cube.core.grid import Box, Grid
+from spacenet_cube.core.grid import Block, Box, Grid
+from spacenet_cube.core.polygons import Ring, inside
 from spacenet_cube.errors import RecipeError
 
 type Region = Any
 """Bounds (west, south, east, north), a GeoJSON mapping, a geometry, or a GeoDataFrame."""
 
 _CORNERS = 4
+_AREAS = ("Polygon", "MultiPolygon")
 _EDGE_POINTS = 21
+_EDGE_PIECES = 100
 
 
-def clip(cube: xr.Dataset, region: Region, crs: Any, *, all_touched: bool) -> xr.Dataset:  # noqa: ANN401 - whatever pyproj understands
+def clip(cube: xr.Dataset, region: Region, crs: Any) -> xr.Dataset:  # noqa: ANN401 - whatever pyproj understands
     """Return the part within a region; see the accessor."""
     grid = grid_of(cube)
     if _is_bounds(region):
         box = _bounds_on(grid, region, crs)
-        return cube.isel(_window(grid, box, all_touched=all_touched))
+        return cube.isel(_window(grid, box))
     shapes = polygons_on(grid, region, crs)
-    edges = np.array([shape.boundingbox.bbox for shape in shapes])
+    edges = np.array([shape.bounds for shape in shapes])
     box = Box(*edges[:, :2].min(0), *edges[:, 2:].max(0))
-    part = cube.isel(_window(grid, box, all_touched=all_touched))
-    return cut_out(part, tuple(shape.geom.wkb for shape in shapes), all_touched=all_touched)
+    part = cube.isel(_window(grid, box))
+    return cut_out(part, tuple(shape.wkb for shape in shapes))
 
 
 def _is_bounds(region: Region) -> bool:
@@ -57,7 +59,7 @@ def _bounds_on(grid: Grid, region: Sequence[float], crs: Any) -> Box:  # noqa: A
     return Box(west, south, east, north)
 
 
-def polygons_on(grid: Grid, region: Region, crs: Any) -> list[Geometry]:  # noqa: ANN401 - whatever pyproj understands
+def polygons_on(grid: Grid, region: Region, crs: Any) -> list[Any]:  # noqa: ANN401 - whatever pyproj understands
     """Bring geometries to the CRS of a grid.
 
     Parameters
@@ -71,8 +73,8 @@ def polygons_on(grid: Grid, region: Region, crs: Any) -> list[Geometry]:  # noqa
 
     Returns
     -------
-    list of Geometry
-        Not empty; edges are densified before they are brought to another CRS.
+    list
+        Polygons of shapely, not empty; edges are densified before they are brought to another CRS.
 
     Raises
     ------
@@ -87,35 +89,47 @@ def polygons_on(grid: Grid, region: Region, crs: Any) -> list[Geometry]:  # noqa
     elif isinstance(region, Mapping) and region.get("type") == "Feature":
         found, own = [region["geometry"]], None
     else:
-        found, own = [region], None
-    source = crs if own is None else own
-    made = [_geometry(each, grid.crs if source is None else source) for each in found]
-    kept = [each.to_crs(grid.crs) for each in made if each is not None and not each.is_empty]
-    if not kept:
+        # odc-geo's geometry knows its CRS.
+        found, own = [region], getattr(region, "crs", None)
+    source = grid.crs if own is None and crs is None else str(crs if own is None else own)
+    made = [_projected(_shape(each), source, grid) for each in found if each is not None]
+    kept = [each for each in made if not each.is_empty]
+    if not kept or any(each.geom_type not in _AREAS for each in kept):
         raise RecipeError(
-            "the region holds no polygon; give bounds, a polygon, or a table that is not empty"
+            "the region holds no polygon, or more than polygons; give bounds, polygons, or a "
+            "table of them that is not empty"
         )
     return kept
 
 
-def _geometry(shape: Any, crs: Any) -> Geometry | None:  # noqa: ANN401 - shapely ships no types
-    if shape is None or isinstance(shape, Geometry):
+def _shape(region: Any) -> Any:  # noqa: ANN401 - shapely ships no types
+    """A shapely geometry of whatever tells its coordinates."""
+    import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - slow, and only wanted here
+
+    told = region if isinstance(region, Mapping) else getattr(region, "__geo_interface__", None)
+    if told is None:
+        raise RecipeError(
+            f"a region cannot be {type(region).__name__}; give bounds (west, south, east, north), "
+            "a GeoJSON mapping, a shapely geometry, or a GeoDataFrame"
+        )
+    return shapely.geometry.shape(told)
+
+
+def _projected(shape: Any, source: str, grid: Grid) -> Any:  # noqa: ANN401 - shapely ships no types
+    """The geometry in the grid's CRS; long edges are divided first, so that they bend."""
+    import shapely  # noqa: PLC0415 - slow, and only wanted here
+
+    if CRS.from_user_input(source) == CRS.from_user_input(grid.crs) or shape.is_empty:
         return shape
-    if isinstance(shape, Mapping):
-        return Geometry(dict(shape), crs)
-    if hasattr(shape, "__geo_interface__"):
-        return Geometry(shape.__geo_interface__, crs)
-    raise RecipeError(
-        f"a region cannot be {type(shape).__name__}; give bounds (west, south, east, north), a "
-        "GeoJSON mapping, a shapely geometry, or a GeoDataFrame"
-    )
+    west, south, east, north = shape.bounds
+    fine = shapely.segmentize(shape, max(east - west, north - south) / _EDGE_PIECES)
+    bring = Transformer.from_crs(source, grid.crs, always_xy=True).transform
+    return shapely.transform(fine, lambda points: np.stack(bring(*points.T), axis=1))
 
 
-def _window(grid: Grid, box: Box, *, all_touched: bool) -> dict[str, slice]:
+def _window(grid: Grid, box: Box) -> dict[str, slice]:
     """Rows and columns whose centres lie in the box, its west and north edge included."""
     width, height = grid.resolution_xy
-    # By the pixel's centre: half a pixel is added to its corner's number, and rounded up.
-    half = 0.0 if all_touched else 0.5
     lines = {
         "x": ((box.west - grid.transform.c) / width, (box.east - grid.transform.c) / width),
         "y": ((grid.transform.f - box.north) / height, (grid.transform.f - box.south) / height),
@@ -123,10 +137,7 @@ def _window(grid: Grid, box: Box, *, all_touched: bool) -> dict[str, slice]:
     sizes = dict(zip(("y", "x"), grid.shape_yx, strict=True))
     window = {}
     for dim, (begin, end) in lines.items():
-        start, stop = (
-            _snapped(begin, half, touching=all_touched),
-            _snapped(end, half, touching=False),
-        )
+        start, stop = (_from(edge) for edge in (begin, end))
         window[dim] = slice(max(start, 0), min(stop, sizes[dim]))
     if any(part.start >= part.stop for part in window.values()):
         raise RecipeError(
@@ -137,17 +148,16 @@ def _window(grid: Grid, box: Box, *, all_touched: bool) -> dict[str, slice]:
     return window
 
 
-def _snapped(edge: float, half: float, *, touching: bool) -> int:
-    """First pixel at or after an edge; edges within a millionth of a pixel count as on it."""
-    near = round(edge - half, 6)
-    return int(np.floor(near) if touching else np.ceil(near))
+def _from(edge_px: float) -> int:
+    """First pixel whose centre lies at or after an edge, to a millionth of a pixel."""
+    return int(np.ceil(round(edge_px - 0.5, 6)))
 
 
 def _told(box: Box) -> str:
     return ", ".join(f"{edge:.7g}" for edge in (box.west, box.south, box.east, box.north))
 
 
-def cut_out(cube: xr.Dataset, shapes: tuple[bytes, ...], *, all_touched: bool) -> xr.Dataset:
+def cut_out(cube: xr.Dataset, shapes: tuple[bytes, ...]) -> xr.Dataset:
     """Make nodata of what lies outside polygons, block by block.
 
     Parameters
@@ -155,13 +165,11 @@ def cut_out(cube: xr.Dataset, shapes: tuple[bytes, ...], *, all_touched: bool) -
     cube
         The dataset.
     shapes
-        Polygons in its CRS, as WKB.
-    all_touched
-        Whether a pixel that a polygon touches is inside; else its centre must be.
+        Polygons in its CRS, as WKB; a pixel is inside where its centre is.
 
     Returns
     -------
-    xarray.DataArray
+    xarray.Dataset
         The dataset with ``image`` and ``source_index`` masked; types and attributes stay.
 
     Raises
@@ -170,32 +178,27 @@ def cut_out(cube: xr.Dataset, shapes: tuple[bytes, ...], *, all_touched: bool) -
         If the dataset has lost ``source_index``.
     """
     index = variable(cube, "source_index")
-    inside = _inside(cube, index, shapes, all_touched=all_touched)
+    held = _inside(cube, index, shapes)
     made = cube.copy()
     for name in ("image", "source_index"):
         if name in cube:
             array = cube[name]
             empty = array.attrs.get("_FillValue", array.encoding.get("_FillValue", 0))
             fill = np.asarray(0 if name == "source_index" else empty).astype(array.dtype)
-            kept = array.where(inside, fill)
+            kept = array.where(held, fill)
             made[name] = kept.transpose(*array.dims).assign_attrs(array.attrs)
             made[name].encoding = dict(array.encoding)
     # The pixels that are left are the level's; CUT_OUT says that some are not.
-    made.encoding = {
-        **cube.encoding,
-        CUT_OUT: (*cube.encoding.get(CUT_OUT, ()), (shapes, all_touched)),
-    }
+    made.encoding = {**cube.encoding, CUT_OUT: (*cube.encoding.get(CUT_OUT, ()), shapes)}
     return made
 
 
-def _inside(
-    cube: xr.Dataset, index: xr.DataArray, shapes: tuple[bytes, ...], *, all_touched: bool
-) -> xr.DataArray:
+def _inside(cube: xr.Dataset, index: xr.DataArray, shapes: tuple[bytes, ...]) -> xr.DataArray:
     grid = grid_of(cube)
-    options: dict[str, Any] = {"transform": tuple(grid.transform)[:6], "all_touched": all_touched}
+    transform = tuple(grid.transform)[:6]
     if not index.chunks:
         rows, cols = (np.arange(size) for size in grid.shape_yx)
-        mask = _drawn(rows[:, None], cols[None, :], shapes=shapes, **options)
+        mask = _drawn(rows[:, None], cols[None, :], shapes=shapes, transform=transform)
         return xr.DataArray(mask, dims=("y", "x"))
     chunks = dict(zip(index.dims, index.chunks, strict=True))
     mask = da.map_blocks(
@@ -207,7 +210,7 @@ def _inside(
         dtype=bool,
         chunks=(chunks["y"], chunks["x"]),
         meta=np.empty((0, 0), bool),
-        **options,
+        transform=transform,
     )
     return xr.DataArray(mask, dims=("y", "x"))
 
@@ -218,22 +221,31 @@ def _drawn(
     *,
     shapes: tuple[bytes, ...],
     transform: tuple[float, ...],
-    all_touched: bool,
 ) -> NDArray[np.bool_]:
-    """Which pixels of a block lie in polygons."""
+    """Which pixels of a block have their centre in polygons.
+
+    rasterio's `geometry_mask` would do, but for a warning that it hushes in a way that threads
+    disturb.
+    """
     import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - on whichever worker this runs
 
     shape_yx = (rows.size, cols.size)
     if not rows.size or not cols.size:
         return np.zeros(shape_yx, bool)
-    corner = Affine(*transform) @ Affine.translation(int(cols.flat[0]), int(rows.flat[0]))
-    west, north = corner @ (0, 0)
-    east, south = corner @ (cols.size, rows.size)
-    found = shapely.from_wkb(list(shapes))
-    near = found[shapely.intersects(found, shapely.box(west, south, east, north))]
-    if not near.size:
-        return np.zeros(shape_yx, bool)
-    mask: NDArray[np.bool_] = geometry_mask(
-        list(near), shape_yx, corner, all_touched=all_touched, invert=True
-    )
-    return mask
+    block = Block(int(rows.flat[0]), int(cols.flat[0]), *shape_yx)
+    to_pixels = ~Affine(*transform)
+    whole = shapely.transform(shapely.from_wkb(list(shapes)), partial(_moved, to_pixels))
+    top, left = block.row, block.col
+    box = shapely.box(left, top, left + block.width, top + block.height)
+    near = shapely.get_parts(whole[shapely.intersects(whole, box)])
+    return inside([_rings(polygon) for polygon in near], block)
+
+
+def _moved(transform: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack(transform @ (points[:, 0], points[:, 1]), axis=1)
+
+
+def _rings(polygon: Any) -> tuple[Ring, ...]:  # noqa: ANN401 - shapely ships no types
+    """Outline and holes of a polygon, as points."""
+    rings = (polygon.exterior, *polygon.interiors)
+    return tuple(tuple((x, y) for x, y, *_ in ring.coords) for ring in rings)

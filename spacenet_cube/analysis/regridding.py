@@ -348,8 +348,8 @@ def _overview(cube: xr.Dataset, times: int) -> tuple[xr.Dataset, int]:
     part = part.isel(y=window[0], x=window[1])
     if "band" not in cube["image"].dims and "band" in cube.coords:
         part = part.isel(band=0)
-    for shapes, all_touched in cube.encoding.get(CUT_OUT, ()):
-        part = cut_out(part, shapes, all_touched=all_touched)
+    for shapes in cube.encoding.get(CUT_OUT, ()):
+        part = cut_out(part, shapes)
     part.encoding[OPEN_LEVEL] = open_level
     return part, rest
 
