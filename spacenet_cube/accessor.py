@@ -29,7 +29,7 @@ from spacenet_cube.core.levels import Level, levels, told
 from spacenet_cube.core.sharpening import Kernel, Method
 
 if TYPE_CHECKING:
-    import geopandas  # type: ignore[import-untyped]
+    import geopandas
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
     from dask.delayed import Delayed
     from matplotlib.axes import Axes
@@ -496,7 +496,7 @@ class SpacenetAccessor:
             What to write instead of the cube's image, on the same pixels, such as
             ``cube.spacenet.ndvi()`` or ``cube.spacenet.rgb()``.
         compression
-            GDAL's name: ``DEFLATE``, ``LZW``, ``ZSTD``, ``NONE``.
+            Without loss, by GDAL's name: ``DEFLATE``, ``LZW``, ``ZSTD``, ``NONE``.
         overwrite
             Whether a file that is there may be replaced.
 
@@ -508,7 +508,7 @@ class SpacenetAccessor:
         Raises
         ------
         RecipeError
-            If the path is a URL or taken, or there are no pixels.
+            If the path is a URL or taken, there are no pixels, or no such compression.
         StoreError
             If it cannot be written.
         """

@@ -24,14 +24,15 @@ REAL_BANDS = (
 )  # fmt: skip
 """absCalFactor and effectiveBandwidth of 18OCT02025047-M1BS-502541534010_01_P003.IMD."""
 
+CALIBRATIONS = [
+    {"band": band, "abs_cal_factor": factor, "effective_bandwidth_um": width}
+    for band, factor, width in REAL_BANDS
+]
 IMAGERY = {
     "satellite": "WV03",
     "acquired": "2018-10-02T02:50:47Z",
     "sun_elevation_deg": 75.0,
-    "bands": [
-        {"band": band, "abs_cal_factor": factor, "effective_bandwidth_um": width}
-        for band, factor, width in REAL_BANDS
-    ],
+    "bands": CALIBRATIONS,
 }
 
 
@@ -88,7 +89,9 @@ def test_the_real_imd_holds_the_numbers_of_the_example(shared):
 
 
 def test_each_pixel_takes_the_factors_of_its_scene(url):
-    halved = [{**each, "abs_cal_factor": each["abs_cal_factor"] / 2} for each in IMAGERY["bands"]]
+    halved = [
+        {**each, "abs_cal_factor": float(each["abs_cal_factor"]) / 2} for each in CALIBRATIONS
+    ]
     cube = calibrated_cube(url, {}, {"bands": halved, "satellite": "WV02"})
 
     found = cube.spacenet.radiance()
@@ -163,7 +166,7 @@ def test_a_scene_that_its_imd_says_is_sharpened_is_refused(url):
     ("change", "says"),
     [
         (None, r"scene 15OCT22183656-M2AS_R2C1.* has no \.IMD or \.XML beside it"),
-        ({"bands": IMAGERY["bands"][:4]}, r"R2C1.* has no calibration .* of band 'red'"),
+        ({"bands": CALIBRATIONS[:4]}, r"R2C1.* has no calibration .* of band 'red'"),
         ({"satellite": "GE01"}, r"R2C1.* is from satellite GE01.* they are for WV02, WV03"),
         ({"sun_elevation_deg": None}, r"R2C1.* has no meanSunEl"),
         ({"sun_elevation_deg": -3.0}, r"stood -3.0 degrees above the horizon of scene .*R2C1"),

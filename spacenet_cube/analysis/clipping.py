@@ -104,7 +104,7 @@ def polygons_on(grid: Grid, region: Region, crs: Any) -> list[Any]:  # noqa: ANN
 
 def _shape(region: Any) -> Any:  # noqa: ANN401 - shapely ships no types
     """A shapely geometry of whatever tells its coordinates."""
-    import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - slow, and only wanted here
+    import shapely  # noqa: PLC0415 - slow, and only wanted here
 
     told = region if isinstance(region, Mapping) else getattr(region, "__geo_interface__", None)
     if told is None:
@@ -227,7 +227,7 @@ def _drawn(
     rasterio's `geometry_mask` would do, but for a warning that it hushes in a way that threads
     disturb.
     """
-    import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - on whichever worker this runs
+    import shapely  # noqa: PLC0415 - on whichever worker this runs
 
     shape_yx = (rows.size, cols.size)
     if not rows.size or not cols.size:
@@ -242,7 +242,10 @@ def _drawn(
 
 
 def _moved(transform: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack(transform @ (points[:, 0], points[:, 1]), axis=1)
+    x, y = points.T
+    cols = transform.a * x + transform.b * y + transform.c
+    rows = transform.d * x + transform.e * y + transform.f
+    return np.stack([cols, rows], axis=1)
 
 
 def _rings(polygon: Any) -> tuple[Ring, ...]:  # noqa: ANN401 - shapely ships no types

@@ -21,6 +21,7 @@ from spacenet_cube.core.grid import Grid
 from spacenet_cube.errors import RecipeError, StoreError
 
 _TILE_PX = 512
+_LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "NONE")
 _AT_ONCE_BYTES = 512 << 20
 _CACHE_BYTES = 256 << 20
 
@@ -42,6 +43,10 @@ def to_cog(
     target = Path(path)
     if target.exists() and not overwrite:
         raise RecipeError(f"{target} is there; give overwrite=True, or another path")
+    if compression not in _LOSSLESS:
+        raise RecipeError(
+            f"there is no compression {compression!r} here; give one of {', '.join(_LOSSLESS)}"
+        )
     picked = image_of(cube) if image is None else layers(cube, image)
     grid = grid_of(cube)
     if not all(grid.shape_yx) or not picked.sizes["band"]:

@@ -48,7 +48,7 @@ def index(
 ) -> xr.DataArray:
     """Return a spectral index; see the accessor."""
     needs("spyndex", "analysis", "index")
-    import spyndex  # type: ignore[import-untyped] # noqa: PLC0415 - slow, and only wanted here
+    import spyndex  # noqa: PLC0415 - slow, and only wanted here
 
     refuse_unknown(name, list(spyndex.indices))
     formula = spyndex.indices[name]

@@ -23,7 +23,7 @@ from spacenet_cube.core.zones import Zone, column, merge, needs_tables, statisti
 from spacenet_cube.errors import RecipeError
 
 if TYPE_CHECKING:
-    import geopandas  # type: ignore[import-untyped]
+    import geopandas
 
 type Edges = tuple[float, float, float, float]
 """West, south, east, north, CRS units."""
@@ -98,7 +98,7 @@ def _held(
     grid: Grid, chunks: tuple[tuple[int, ...], ...], shapes: NDArray[Any]
 ) -> Iterator[tuple[tuple[int, int], Edges, Held]]:
     """The features that touch each block, with its row and column and its edges."""
-    import shapely  # type: ignore[import-untyped] # noqa: PLC0415 - slow, and only wanted here
+    import shapely  # noqa: PLC0415 - slow, and only wanted here
 
     rows, cols = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in chunks)
     if not (rows[-1] and cols[-1] and shapes.size):
@@ -130,37 +130,41 @@ def _of_block(
 ) -> Zones:
     """What a block knows of the features that touch it."""
     import shapely  # noqa: PLC0415 - on whichever worker this runs
-    from exactextract import exact_extract  # type: ignore[import-untyped] # noqa: PLC0415
-    from exactextract.raster import NumPyRasterSource  # type: ignore[import-untyped] # noqa: PLC0415
+    from exactextract import exact_extract  # noqa: PLC0415
+    from exactextract.raster import NumPyRasterSource  # noqa: PLC0415
 
     west, south, east, north = edges
-    mask = np.ma.masked_array(np.zeros(index.shape, np.uint8), mask=~(index > 0))
-    source = NumPyRasterSource(mask, west, south, east, north)
+    # Only where cells lie is asked; which of them are valid, exactextract need not know.
+    source = NumPyRasterSource(np.zeros(index.shape, np.uint8), west, south, east, north)
+    valid = (index > 0).ravel()
     places, wkb = held
     shapes = [
         {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(shape)}
         for shape in shapely.from_wkb(wkb)
     ]
     flat = image.reshape(image.shape[0], -1)
-    covered = exact_extract(source, shapes, ["cell_id", "coverage"])
-    return {
-        int(place): tuple(
-            zone(band[found["properties"]["cell_id"]], found["properties"]["coverage"], table=table)
-            for band in flat
-        )
-        for place, found in zip(places, covered, strict=True)
-    }
+    known: Zones = {}
+    for place, found in zip(
+        places, exact_extract(source, shapes, ["cell_id", "coverage"]), strict=True
+    ):
+        cells, shares = (found["properties"][name] for name in ("cell_id", "coverage"))
+        held_cells = cells[valid[cells]]
+        held_shares = shares[valid[cells]]
+        known[int(place)] = tuple(zone(band[held_cells], held_shares, table=table) for band in flat)
+    return known
 
 
 def _finished(
     found: Zones, features: "geopandas.GeoDataFrame", names: tuple[str, ...], stats: tuple[str, ...]
 ) -> "geopandas.GeoDataFrame":
     """The features with one column more a band and statistic."""
-    made = features.copy()
+    import pandas as pd  # noqa: PLC0415 - on whichever worker this runs
+
+    columns: dict[str, list[float]] = {}
     nothing = Zone()
     for band, name in enumerate(names):
         for stat in stats:
             title = column(stat) if len(names) == 1 else f"{name}_{column(stat)}"
             zones = (found.get(k) for k in range(len(features)))
-            made[title] = [statistic(z[band] if z else nothing, stat) for z in zones]
-    return made
+            columns[title] = [statistic(z[band] if z else nothing, stat) for z in zones]
+    return pd.concat([features, pd.DataFrame(columns, index=features.index)], axis=1)
