@@ -90,7 +90,8 @@ def test_the_real_imd_holds_the_numbers_of_the_example(shared):
 
 def test_each_pixel_takes_the_factors_of_its_scene(url):
     halved = [
-        {**each, "abs_cal_factor": float(each["abs_cal_factor"]) / 2} for each in CALIBRATIONS
+        {"band": band, "abs_cal_factor": factor / 2, "effective_bandwidth_um": width}
+        for band, factor, width in REAL_BANDS
     ]
     cube = calibrated_cube(url, {}, {"bands": halved, "satellite": "WV02"})
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -9,6 +10,9 @@ from affine import Affine
 
 import spacenet_cube as sc
 from spacenet_cube.core.scene import Layout, Scene
+from spacenet_cube.publish import publish
+from spacenet_cube.storage import locate
+from spacenet_cube.write import write_coordinates
 from tests.bench.meter import ROOT
 from tests.bench.strips import BANDS, PIXEL_DEG
 
@@ -65,6 +69,23 @@ def plan_paris() -> dict[str, float]:
         "units": len(planned.units),
         "plan_seconds": made,
         "with_digest_seconds": perf_counter() - begun if digest else 0.0,
+    }
+
+
+def open_paris(folder: Path) -> dict[str, float]:
+    """Time opening a cube of Paris' shape, documents alone, and the graph of its NDVI's mean."""
+    planned = sc.plan(sc.load_recipe("AOI_3_Paris"), "MUL-PanSharpen", paris_scenes())
+    where = locate(folder / "MUL-PanSharpen.zarr")
+    write_coordinates(planned, where)
+    publish(planned, where)
+    begun = perf_counter()
+    cube = sc.open_cube(where.url)
+    opened = perf_counter()
+    mean = cube.spacenet.ndvi().mean()
+    return {
+        "open_seconds": opened - begun,
+        "ndvi_mean_seconds": perf_counter() - opened,
+        "ndvi_mean_tasks": len(dict(mean.__dask_graph__())),
     }
 
 
