@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
     frozenset({"storage", "scratch"}),
+    frozenset({"ledger", "locking"}),
     frozenset(
         {
             "accessor",
@@ -43,10 +44,13 @@ LAYERS: tuple[frozenset[str], ...] = (
             "mirror",
             "shelf",
             "staging",
+            "running",
+            "status",
             "write",
         }
     ),
-    frozenset({"building", "estimating"}),
+    frozenset({"estimating", "resuming", "working"}),
+    frozenset({"building"}),
     frozenset({"updating"}),
     frozenset({"terminal"}),
     frozenset({"cli"}),
@@ -61,6 +65,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("info", "opening"): "a description is given the URL of a cube",
     ("corpus", "opening"): "a corpus opens each of its cubes",
     ("drawing", "info"): "ground measures a cube's extent for both",
+    ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "analysis"): "an opened cube carries what its parts are asked for",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
