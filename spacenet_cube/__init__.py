@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.corpus import Corpus, open_corpus
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
     from spacenet_cube.likeness import reference_grid
@@ -67,6 +68,8 @@ _HOMES = {
     "repair": "repairing",
     "Repaired": "repairing",
     "open_cube": "opening",
+    "open_corpus": "corpus",
+    "Corpus": "corpus",
     "cube_info": "info",
     "quicklook": "drawing",
     "SENSORS": "core.bands",
@@ -97,6 +100,8 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "repair",
     "Repaired",
     "open_cube",
+    "open_corpus",
+    "Corpus",
     "cube_info",
     "quicklook",
     "SENSORS",

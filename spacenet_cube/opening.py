@@ -17,7 +17,8 @@ from dask.base import tokenize
 from pyproj.exceptions import CRSError
 from zarr.errors import GroupNotFoundError
 
-from spacenet_cube.accessor import OPEN_LEVEL
+from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
+from spacenet_cube.analysis.parts import OPEN_LEVEL, STORED_LEVEL
 from spacenet_cube.core.foreign import unsound, unsound_shapes
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.core.wanted import refuse_files
@@ -367,6 +368,7 @@ def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpe
     cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
     cube.attrs = {**root.attrs, **cube.attrs}
     cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
+    cube["image"].encoding[STORED_LEVEL] = level.number
     if chunks is None:
         return cube
     token = tokenize(opener.url, level.name, dict(root.attrs))

@@ -25,7 +25,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "accessor",
+            "analysis",
             "archive",
+            "corpus",
             "info",
             "likeness",
             "listing",
@@ -63,12 +65,16 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From the bottom up.  A module imports from layers below its own; a folder is one module."""
 
 NEIGHBOURS: dict[tuple[str, str], str] = {
+    ("accessor", "analysis"): "its methods are functions there",
+    ("analysis", "resampling"): "a cube is brought to another grid as scenes are",
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
+    ("corpus", "opening"): "a corpus opens each of its cubes",
     ("drawing", "info"): "ground measures a cube's extent for both",
     ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "guarding"): "a damaged chunk is told in words that name the cube",
+    ("opening", "analysis"): "an opened cube carries what its parts are asked for",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",
     ("archive", "listing"): "an archive is known by what its listing says",
@@ -90,7 +96,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
 CORE_STDLIB = frozenset({
     "__future__", "abc", "array", "base64", "bisect", "collections", "contextlib", "copy",
     "dataclasses",
-    "datetime", "decimal", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
+    "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq",
     "itertools",
     "json", "math", "numbers", "operator", "pathlib", "re", "stat", "statistics", "string",
     "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "xml.parsers.expat",
