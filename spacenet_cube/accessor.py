@@ -6,7 +6,7 @@ A method works alike on the native level, on an overview, and on a part of eithe
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ import numpy as np
 import rioxarray  # noqa: F401 - registers cube.rio
 import xarray as xr
 
+from spacenet_cube.batches import Opener
+from spacenet_cube.chips import Chips, chips, chosen_splits
 from spacenet_cube.core.levels import Level, levels, told
 from spacenet_cube.core.rendering import normalized_difference, percentiles, stretched
 from spacenet_cube.errors import MissingExtraError, RecipeError
@@ -224,8 +226,72 @@ class SpacenetAccessor:
         drawn.axes.set_title(" ".join(facts.get(key, "") for key in ("aoi", "product")).strip())
         return drawn
 
+    def chips(
+        self,
+        size: int = 512,
+        stride: int | None = None,
+        valid: float = 0.5,
+        split: Mapping[str, float] | None = None,
+        *,
+        block_px: int | None = None,
+        buffer_px: int = 0,
+        seed: int = 0,
+    ) -> Chips:
+        """Cut the cube into chips for learning; the same request, the same chips.
+
+        Chips lie at whole strides from the corner of the whole cube: those of a part are
+        those of the whole that lie in the part.
+
+        Parameters
+        ----------
+        size
+            Edge of a chip in pixels; 512 is the edge of a stored chunk.
+        stride
+            Pixels from one chip to the next; ``size`` by default.
+        valid
+            Share of a chip's pixels that have to be valid, 0 to 1.  An overview whose pixels
+            are ``size / 4`` large or less is read first.  A chip is dropped if the pixels of
+            it that lie under valid overview pixels are too few.  The valid pixels of the
+            others are counted exactly, in ``source_index`` of this level, but nowhere that the
+            overview is empty.  With 0, every chip is kept that has a pixel under a valid
+            overview pixel, and nothing else is read: ``share_valid`` is an upper bound then.
+        split
+            Shares of the ground by name, such as
+            ``{"train": 0.8, "val": 0.1, "test": 0.1}``; None not to split.
+        block_px
+            Edge of the blocks of ground that go to one split, counted from the cube's corner;
+            four chips by default.  A chip that lies in blocks of two splits is dropped.
+        buffer_px
+            Pixels that a chip keeps from blocks of other splits.
+        seed
+            Another one, another choice of blocks.  The choice depends on the seed and on a
+            block's row and column alone: PAN with a block of 4 n pixels goes with MUL with
+            one of n.
+
+        Returns
+        -------
+        Chips
+            A sequence of lazy datasets, row by row from the north.
+
+        Raises
+        ------
+        RecipeError
+            If the dataset is no part of a cube, or what is asked for cannot stand.
+
+        Examples
+        --------
+        With a cube at ``url``::
+
+            chips = open_cube(url).spacenet.chips(512, split={"train": 0.8, "val": 0.2})
+            pixels = chips.of("train").load(0)  # numpy, shaped (band, y, x)
+        """
+        splitting = chosen_splits(split, size, block_px, buffer_px, seed)
+        return chips(
+            self._cube, self._opener, size=size, stride=stride, valid=valid, splitting=splitting
+        )
+
     @property
-    def _opener(self) -> Callable[[int], xr.Dataset] | None:
+    def _opener(self) -> Opener | None:
         return self._cube.encoding.get(OPEN_LEVEL)
 
     @property

@@ -38,10 +38,15 @@ class LevelOpener:
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """How the storage is reached, as fsspec takes it; not shown, since it may hold secrets."""
 
-    def __call__(self, number: int) -> xr.Dataset:
+    def __call__(self, number: int, *, chunks: Chunks = "shard") -> xr.Dataset:
         """Open the level of that number; -1 is the coarsest."""
         root = open_root(self.url, self.storage_options)
-        return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
+        return _open_level(root, levels(dict(root.attrs))[number], chunks, self)
+
+    @property
+    def unsafe_options(self) -> tuple[str, ...]:
+        """Names of those options that may hold a secret: all that are not ours, sorted."""
+        return tuple(sorted(locate(self.url, self.storage_options).extra))
 
 
 def open_cube(
