@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rioxarray  # noqa: F401 - registers cube.rio
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from spacenet_cube.batches import Opener
 from spacenet_cube.chips import Chips, chips, chosen_splits
 from spacenet_cube.core.levels import Level, levels, told
 from spacenet_cube.core.rendering import normalized_difference, percentiles, stretched
 from spacenet_cube.errors import MissingExtraError, RecipeError
+from spacenet_cube.labels import Labels, rasterize
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -288,6 +290,77 @@ class SpacenetAccessor:
         splitting = chosen_splits(split, size, block_px, buffer_px, seed)
         return chips(
             self._cube, self._opener, size=size, stride=stride, valid=valid, splitting=splitting
+        )
+
+    def rasterize(
+        self,
+        labels: Labels,
+        column: str | None = None,
+        *,
+        fill: float = 0,
+        dtype: DTypeLike | None = None,
+        all_touched: bool = False,
+        buffer_m: float = 0,
+        instances: bool = False,
+    ) -> xr.DataArray:
+        """Burn polygons or lines onto the cube's pixels, lazily.
+
+        Parameters
+        ----------
+        labels
+            A GeoDataFrame in any CRS, or what ``read_labels`` reads: a GeoJSON file or a
+            folder of them.  Where features overlap, the later one is seen.
+        column
+            Numbers that features become; without one, they become 1.
+        fill
+            What all other pixels become.
+        dtype
+            Type of the result; by default uint8, int32 or float32 of a column (as it holds
+            whole numbers or not), and uint32 of instances.
+        all_touched
+            Burn every pixel that a feature touches, not those alone whose centre it covers.
+        buffer_m
+            Widen features by so many metres to either side first (in their UTM zone), which
+            is how roads get a width.  Lines without one are a pixel wide.
+        instances
+            Number the features instead, from 1 in the order of their rows.
+
+        Returns
+        -------
+        xarray.DataArray
+            Shape (y, x), in the cube's own chunks.  The result is the same whatever the
+            chunks and for every part of the cube.
+
+        Raises
+        ------
+        MissingExtraError
+            If geopandas is not installed.
+        RecipeError
+            If labels have no CRS, a column is missing or holds no numbers, or the type does
+            not hold what they become.
+        SourceError
+            If labels are a path and cannot be read.
+
+        Notes
+        -----
+        Corners are brought into the cube's CRS, and edges are straight in it; at the size of
+        a building that is exact to far less than a pixel.
+
+        Examples
+        --------
+        With a cube at ``url``::
+
+            roads = open_cube(url).spacenet.rasterize("geojson/spacenetroads", buffer_m=2)
+        """
+        return rasterize(
+            self._cube,
+            labels,
+            column,
+            fill=fill,
+            dtype=dtype,
+            all_touched=all_touched,
+            buffer_m=buffer_m,
+            instances=instances,
         )
 
     @property

@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.chipping import Numbers
 from spacenet_cube.errors import MissingExtraError
 
 if TYPE_CHECKING:

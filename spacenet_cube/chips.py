@@ -10,52 +10,26 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, overload
 
-import dask
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from spacenet_cube.batches import ChipSamples, ChipStream, Opener, Transform, generator
 from spacenet_cube.choosing import tiles_of, valid_pixels
-from spacenet_cube.core.chipping import Numbers, boxes, least_pixels, windows
+from spacenet_cube.core.chipping import Chip, Numbers, least_pixels, windows
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.parts import Part, locate_part
 from spacenet_cube.core.splitting import Splits, assigned, home_shards, shuffled, splits
+from spacenet_cube.cutting import on_pixels_of, pool, without_dask
 from spacenet_cube.errors import MissingExtraError, RecipeError
+from spacenet_cube.footprints import draw, footprints
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    import geopandas
     from matplotlib.axes import Axes
     from xbatcher import BatchGenerator
 
 _BLOCK_CHIPS = 4
-_COLOURS = ("#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#66ccee")
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """One square window of a cube."""
-
-    row: int
-    """First row, counted from the north of the whole cube (of the level it is cut from)."""
-
-    col: int
-    """First column, counted from the west of the whole cube."""
-
-    size_px: int
-    """Rows, and columns."""
-
-    split: str | None
-    """Such as ``train``; None where nothing was split."""
-
-    share_valid: float
-    """Share of its pixels that come from a scene: exact, or an upper bound for ``valid=0``."""
-
-    bounds: tuple[float, float, float, float]
-    """West, south, east and north of its outer edges, in CRS units."""
-
-    crs: str
-    """Coordinate reference system of the bounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +233,7 @@ class Chips(Sequence[xr.Dataset]):
         starts = [0, *ends[:-1]]
         mine, workers = share
         for first, last in list(zip(starts, ends, strict=True))[mine::workers]:
-            yield from self._pool(self._blocks(range(first, last)), arrays)
+            yield from pool(self._blocks(range(first, last)), arrays, self.part)
 
     def matched(self, target: xr.DataArray) -> xr.DataArray:
         """Return an array if it lies on the pixels that the chips are cut from.
@@ -269,19 +243,9 @@ class Chips(Sequence[xr.Dataset]):
         RecipeError
             If it has other pixels than the cube.
         """
-        sizes = tuple(target.sizes.get(dim) for dim in ("y", "x"))
-        here = (self.part.block.height, self.part.block.width)
-        if sizes != here or not all(
-            np.array_equal(target[dim], self.cube[dim]) for dim in ("y", "x")
-        ):
-            raise RecipeError(
-                f"the target has {sizes[0]} x {sizes[1]} pixels (y, x), or lies elsewhere than the "
-                f"{here[0]} x {here[1]} the chips are cut from; make it of the same dataset, such "
-                "as cube.spacenet.rasterize(...)"
-            )
-        return target.transpose(..., "y", "x")
+        return on_pixels_of(self.cube, target)
 
-    def to_geodataframe(self) -> "gpd.GeoDataFrame":
+    def to_geodataframe(self) -> "geopandas.GeoDataFrame":
         """Footprints of the chips: row, col, split, share_valid and geometry.
 
         Raises
@@ -289,22 +253,7 @@ class Chips(Sequence[xr.Dataset]):
         MissingExtraError
             If geopandas is not installed.
         """
-        if find_spec("geopandas") is None:
-            raise MissingExtraError(
-                "to_geodataframe needs geopandas, which is not installed; "
-                "run: pip install 'spacenet-cube[learn]'"
-            )
-        import geopandas as gpd  # noqa: PLC0415 - an extra
-        import shapely  # noqa: PLC0415 - comes with geopandas
-
-        found = self.windows
-        columns = ("row", "col", "split", "share_valid")
-        edges = np.array([chip.bounds for chip in found]).reshape(-1, 4)
-        return gpd.GeoDataFrame(
-            {name: [getattr(chip, name) for chip in found] for name in columns},
-            geometry=shapely.box(*edges.T),
-            crs=self.part.grid.crs,
-        )
+        return footprints(self.windows, self.part.grid.crs)
 
     def plot(self, *, ax: "Axes | None" = None) -> "Axes":
         """Draw the chips on the cube's picture, coloured by split.
@@ -325,23 +274,8 @@ class Chips(Sequence[xr.Dataset]):
             If matplotlib is not installed.
         """
         axes: Axes = self.cube.spacenet.plot(ax=ax).axes
-        from matplotlib.collections import PatchCollection  # noqa: PLC0415 - an extra
-        from matplotlib.patches import Patch, Rectangle  # noqa: PLC0415 - an extra
-
-        names = ("chips",) if self.chosen is None else self.chosen.names
-        keys = []
-        for number, name in enumerate(names):
-            own = [self.chip(i).bounds for i in np.flatnonzero(self.owner == number).tolist()]
-            colour = _COLOURS[number % len(_COLOURS)]
-            patches = [Rectangle((w, s), e - w, n - s) for w, s, e, n in own]
-            axes.add_collection(
-                PatchCollection(patches, facecolor=f"{colour}55", edgecolor=colour, linewidth=0.8)
-            )
-            keys.append(
-                Patch(facecolor=f"{colour}55", edgecolor=colour, label=f"{name} ({len(own)})")
-            )
-        axes.legend(handles=keys, loc="lower right", fontsize=8, framealpha=0.9)
-        return axes
+        names = (None,) if self.chosen is None else self.chosen.names
+        return draw(self.windows, names, axes)
 
     def to_xbatcher(self) -> "BatchGenerator":
         """Return an xbatcher generator whose batches are the chips, in order.
@@ -450,17 +384,7 @@ class Chips(Sequence[xr.Dataset]):
 
     @cached_property
     def _direct(self) -> xr.DataArray:
-        """``image`` without dask, where that gives the same pixels: one chip is no graph."""
-        image = self.cube["image"]
-        if image.chunks is None or self.opener is None:
-            return image
-        rows, cols = self.part.block.yx
-        stored = self.opener(self.part.level)["image"]
-        whole = stored.data.name == image.data.name
-        if not whole and stored.isel(y=rows, x=cols).data.name != image.data.name:
-            return image
-        direct = self.opener(self.part.level, chunks=None)["image"]
-        return direct if whole else direct.isel(y=rows, x=cols)
+        return without_dask(self.cube["image"], self.part, self.opener)
 
     def _blocks(self, indices: Sequence[int] | range) -> list[Block]:
         where = np.asarray(indices, np.int64)
@@ -473,20 +397,6 @@ class Chips(Sequence[xr.Dataset]):
     def _taken(self, where: Numbers) -> "Chips":
         columns = ("rows", "cols", "valid_px", "owner")
         return replace(self, pools=(), **{name: getattr(self, name)[where] for name in columns})
-
-    def _pool(
-        self, chips: Sequence[Block], arrays: Sequence[xr.DataArray]
-    ) -> Iterator[tuple[NDArray[Any], ...]]:
-        wanted = tuple(boxes(chips, tiles_of(arrays[0], self.part)).values())
-        lazy = [[self._box(array, box) for box in wanted] for array in arrays]
-        (held,) = dask.compute(lazy)  # type: ignore[no-untyped-call]
-        for chip in chips:
-            yield tuple(_assembled(chip, wanted, each) for each in held)
-
-    def _box(self, array: xr.DataArray, box: Block) -> Any:  # noqa: ANN401 - dask's or numpy's
-        rows, cols = box.relative_to(self.part.block).yx
-        part = array.isel(y=rows, x=cols)
-        return part.data if part.chunks is not None else part.values
 
 
 def chips(
@@ -556,16 +466,6 @@ def chosen_splits(
         return None
     edge = _BLOCK_CHIPS * size if block_px is None else block_px
     return splits(split, edge, buffer_px=buffer_px, seed=seed, size_px=size)
-
-
-def _assembled(chip: Block, wanted: Sequence[Block], held: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Put a chip together from the boxes that were read."""
-    out = np.empty((*held[0].shape[:-2], chip.height, chip.width), held[0].dtype)
-    for box, pixels in zip(wanted, held, strict=True):
-        shared = box.intersection(chip)
-        if shared is not None:
-            out[(..., *shared.relative_to(chip).yx)] = pixels[(..., *shared.relative_to(box).yx)]
-    return out
 
 
 def _require_torch(asked: str) -> None:

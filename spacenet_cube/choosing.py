@@ -8,9 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
+from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
@@ -161,7 +161,7 @@ def _counted(
 
 
 def _computed(tasks: list[Any]) -> tuple[list[Any], list[Any]]:
-    (found,) = dask.compute([task for _, task in tasks])  # type: ignore[no-untyped-call]
+    (found,) = compute([task for _, task in tasks])  # type: ignore[no-untyped-call]
     return [near for near, _ in tasks], found
 
 

@@ -26,6 +26,32 @@ _COARSE_PER_CHIP = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Chip:
+    """One square window of a cube."""
+
+    row: int
+    """First row, counted from the north of the whole cube (of the level it is cut from)."""
+
+    col: int
+    """First column, counted from the west of the whole cube."""
+
+    size_px: int
+    """Rows, and columns."""
+
+    split: str | None
+    """Such as ``train``; None where nothing was split."""
+
+    share_valid: float
+    """Share of its pixels that come from a scene: exact, or an upper bound for ``valid=0``."""
+
+    bounds: tuple[float, float, float, float]
+    """West, south, east and north of its outer edges, in CRS units."""
+
+    crs: str
+    """Coordinate reference system of the bounds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """Square windows in a part of a cube, told by the rows and columns they begin at."""
 
