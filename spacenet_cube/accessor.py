@@ -16,9 +16,11 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from spacenet_cube.batches import Opener
-from spacenet_cube.chips import Chips, chips, chosen_splits
+from spacenet_cube.chips import Chips
+from spacenet_cube.choosing import chips
 from spacenet_cube.core.levels import Level, levels, told
 from spacenet_cube.core.rendering import normalized_difference, percentiles, stretched
+from spacenet_cube.core.splitting import splits
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.labels import Labels, rasterize
 
@@ -35,6 +37,7 @@ _LAZILY: dict[str, Any] = {"dask": "parallelized", "keep_attrs": "override"}
 _ON_GRID = {"grid_mapping": "spatial_ref"}
 _PER_BAND = ("band", "wavelength", "fwhm")
 _SAMPLE_PX = 1024
+_BLOCK_CHIPS = 4
 
 
 @xr.register_dataset_accessor("spacenet")  # type: ignore[no-untyped-call]
@@ -287,7 +290,12 @@ class SpacenetAccessor:
             chips = open_cube(url).spacenet.chips(512, split={"train": 0.8, "val": 0.2})
             pixels = chips.of("train").load(0)  # numpy, shaped (band, y, x)
         """
-        splitting = chosen_splits(split, size, block_px, buffer_px, seed)
+        edge = _BLOCK_CHIPS * size if block_px is None else block_px
+        splitting = (
+            None
+            if split is None
+            else splits(split, edge, buffer_px=buffer_px, seed=seed, size_px=size)
+        )
         return chips(
             self._cube, self._opener, size=size, stride=stride, valid=valid, splitting=splitting
         )

@@ -4,10 +4,11 @@ Choosing reads ``source_index`` alone: all of one overview, and of the level its
 the overview leaves undecided.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -15,12 +16,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from spacenet_cube.batches import ChipSamples, ChipStream, Opener, Transform, generator
-from spacenet_cube.choosing import tiles_of, valid_pixels
-from spacenet_cube.core.chipping import Chip, Numbers, least_pixels, windows
+from spacenet_cube.core.chipping import Chip, Numbers
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.parts import Part, locate_part
-from spacenet_cube.core.splitting import Splits, assigned, home_shards, shuffled, splits
-from spacenet_cube.cutting import on_pixels_of, pool, without_dask
+from spacenet_cube.core.parts import Part
+from spacenet_cube.core.splitting import Splits, home_shards, shuffled
+from spacenet_cube.cutting import on_pixels_of, pool, tiles_of, without_dask
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.footprints import draw, footprints
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import geopandas
     from matplotlib.axes import Axes
     from xbatcher import BatchGenerator
-
-_BLOCK_CHIPS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,10 +227,9 @@ class Chips(Sequence[xr.Dataset]):
         arrays = [self.cube["image"]]
         if target is not None:
             arrays.append(self.matched(target))
-        ends = np.cumsum(self.pools or (1,) * len(self)).tolist()
-        starts = [0, *ends[:-1]]
+        ends = accumulate(self.pools or (1,) * len(self), initial=0)
         mine, workers = share
-        for first, last in list(zip(starts, ends, strict=True))[mine::workers]:
+        for first, last in islice(pairwise(ends), mine, None, workers):
             yield from pool(self._blocks(range(first, last)), arrays, self.part)
 
     def matched(self, target: xr.DataArray) -> xr.DataArray:
@@ -397,75 +394,6 @@ class Chips(Sequence[xr.Dataset]):
     def _taken(self, where: Numbers) -> "Chips":
         columns = ("rows", "cols", "valid_px", "owner")
         return replace(self, pools=(), **{name: getattr(self, name)[where] for name in columns})
-
-
-def chips(
-    cube: xr.Dataset,
-    opener: Opener | None,
-    *,
-    size: int,
-    stride: int | None,
-    valid: float,
-    splitting: Splits | None,
-) -> Chips:
-    """Choose chips of a cube, as ``cube.spacenet.chips`` says.
-
-    Parameters
-    ----------
-    cube
-        A cube or a part of one.
-    opener
-        Opens its levels; None where it no longer knows them, and the level itself decides.
-    size, stride, valid
-        As the accessor has them.
-    splitting
-        How ground is shared out; None not to.
-
-    Returns
-    -------
-    Chips
-        Row by row from the north, each from the west.
-
-    Raises
-    ------
-    RecipeError
-        If the dataset is no part of a cube, or what is asked for cannot stand.
-    """
-    part = locate_part(cube.attrs, str(cube.rio.crs), cube["y"].values, cube["x"].values)
-    laid = windows(part.block, size, stride or size)
-    least = least_pixels(valid, size)
-    owner = np.zeros(laid.shape_yx, np.int8)
-    if splitting is not None:
-        owner = assigned(laid, splitting, part.grid.shape_yx)
-    counts = valid_pixels(cube, opener, part, laid, least=least if valid else 0, wanted=owner >= 0)
-    down, along = np.nonzero((owner >= 0) & (counts >= least))
-    return Chips(
-        cube,
-        part,
-        size,
-        laid.rows[down],
-        laid.cols[along],
-        counts[down, along],
-        owner[down, along],
-        splitting,
-        opener=opener,
-    )
-
-
-def chosen_splits(
-    split: Mapping[str, float] | None, size: int, block_px: int | None, buffer_px: int, seed: int
-) -> Splits | None:
-    """What is said of splits, with blocks four chips long where nothing else is said.
-
-    Raises
-    ------
-    RecipeError
-        If it cannot stand.
-    """
-    if split is None:
-        return None
-    edge = _BLOCK_CHIPS * size if block_px is None else block_px
-    return splits(split, edge, buffer_px=buffer_px, seed=seed, size_px=size)
 
 
 def _require_torch(asked: str) -> None:

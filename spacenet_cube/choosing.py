@@ -1,4 +1,4 @@
-"""Choosing: how many pixels of each window are valid, with few bytes read.
+"""Choosing: which windows of a cube become chips, with few bytes read.
 
 One overview of ``source_index`` is read whole; blocks of the level itself only where windows
 remain that it neither drops nor is asked to leave uncounted.
@@ -15,22 +15,75 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from spacenet_cube.batches import Opener
+from spacenet_cube.chips import Chips
 from spacenet_cube.core.chipping import (
     Numbers,
-    Tiling,
     Windows,
     coarse_number,
     covered,
-    stored_sizes,
-    tiling,
+    least_pixels,
     undecided,
+    windows,
 )
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.levels import levels
-from spacenet_cube.core.parts import Part
+from spacenet_cube.core.parts import Part, locate_part
+from spacenet_cube.core.splitting import Splits, assigned
+from spacenet_cube.cutting import tiles_of
 from spacenet_cube.errors import RecipeError
 
-_PIECE_PX = 2048
+
+def chips(
+    cube: xr.Dataset,
+    opener: Opener | None,
+    *,
+    size: int,
+    stride: int | None,
+    valid: float,
+    splitting: Splits | None,
+) -> Chips:
+    """Choose chips of a cube, as ``cube.spacenet.chips`` says.
+
+    Parameters
+    ----------
+    cube
+        A cube or a part of one.
+    opener
+        Opens its levels; None where it no longer knows them, and the level itself decides.
+    size, stride, valid
+        As the accessor has them.
+    splitting
+        How ground is shared out; None not to.
+
+    Returns
+    -------
+    Chips
+        Row by row from the north, each from the west.
+
+    Raises
+    ------
+    RecipeError
+        If the dataset is no part of a cube, or what is asked for cannot stand.
+    """
+    part = locate_part(cube.attrs, str(cube.rio.crs), cube["y"].values, cube["x"].values)
+    laid = windows(part.block, size, stride or size)
+    least = least_pixels(valid, size)
+    owner = np.zeros(laid.shape_yx, np.int8)
+    if splitting is not None:
+        owner = assigned(laid, splitting, part.grid.shape_yx)
+    counts = valid_pixels(cube, opener, part, laid, least=least if valid else 0, wanted=owner >= 0)
+    down, along = np.nonzero((owner >= 0) & (counts >= least))
+    return Chips(
+        cube,
+        part,
+        size,
+        laid.rows[down],
+        laid.cols[along],
+        counts[down, along],
+        owner[down, along],
+        splitting,
+        opener=opener,
+    )
 
 
 def valid_pixels(
@@ -167,29 +220,3 @@ def _computed(tasks: list[Any]) -> tuple[list[Any], list[Any]]:
 
 def _count(index: NDArray[Any], box: Block, chips: Windows) -> Numbers:
     return covered(index > 0, (box.row, box.col), 1, chips)
-
-
-def tiles_of(array: xr.DataArray, part: Part) -> Tiling:
-    """The rectangles in which an array is read.
-
-    Parameters
-    ----------
-    array
-        With dimensions y and x.
-    part
-        Where its pixels lie in the cube.
-
-    Returns
-    -------
-    Tiling
-        Dask's chunks; without dask, the shards, else squares of 2048 pixels.
-    """
-    block = part.block
-    if array.chunks is not None:
-        return tiling(array.chunksizes["y"], array.chunksizes["x"], block)
-    edges = (array.encoding.get("shards") or (_PIECE_PX, _PIECE_PX))[-2:]
-    return tiling(
-        stored_sizes(block.row, block.height, edges[0]),
-        stored_sizes(block.col, block.width, edges[1]),
-        block,
-    )

@@ -9,11 +9,12 @@ from dask.base import compute
 from numpy.typing import NDArray
 
 from spacenet_cube.batches import Opener
-from spacenet_cube.choosing import tiles_of
-from spacenet_cube.core.chipping import boxes
+from spacenet_cube.core.chipping import Tiling, boxes, stored_sizes, tiling
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.parts import Part
 from spacenet_cube.errors import RecipeError
+
+_PIECE_PX = 2048
 
 
 def without_dask(image: xr.DataArray, part: Part, opener: Opener | None) -> xr.DataArray:
@@ -99,6 +100,32 @@ def on_pixels_of(cube: xr.Dataset, target: xr.DataArray) -> xr.DataArray:
             "make it of the same dataset, such as cube.spacenet.rasterize(...)"
         )
     return target.transpose(..., "y", "x")
+
+
+def tiles_of(array: xr.DataArray, part: Part) -> Tiling:
+    """The rectangles in which an array is read.
+
+    Parameters
+    ----------
+    array
+        With dimensions y and x.
+    part
+        Where its pixels lie in the cube.
+
+    Returns
+    -------
+    Tiling
+        Dask's chunks; without dask, the shards, else squares of 2048 pixels.
+    """
+    block = part.block
+    if array.chunks is not None:
+        return tiling(array.chunksizes["y"], array.chunksizes["x"], block)
+    edges = (array.encoding.get("shards") or (_PIECE_PX, _PIECE_PX))[-2:]
+    return tiling(
+        stored_sizes(block.row, block.height, edges[0]),
+        stored_sizes(block.col, block.width, edges[1]),
+        block,
+    )
 
 
 def _box(array: xr.DataArray, inside: Block) -> Any:  # noqa: ANN401 - dask's array or numpy's

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 from affine import Affine
+from dask.array import zeros
 from dask.array.core import Array
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import DTypeLike, NDArray
 from rasterio import features as burner
 
-from spacenet_cube.choosing import tiles_of
 from spacenet_cube.core.features import CRS84, features
 from spacenet_cube.core.grid import Block, Grid
 from spacenet_cube.core.parts import Part, locate_part
+from spacenet_cube.cutting import tiles_of
 from spacenet_cube.errors import MissingExtraError, RecipeError, SourceError
 from spacenet_cube.storage import FAULTS, Location, locate
 
@@ -35,6 +36,7 @@ type Labels = "geopandas.GeoDataFrame | str | os.PathLike[str]"
 
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _SUFFIXES = (".geojson", ".json")
+_TILE_PX = 512
 _NEAR_PX = 2
 """How far outside a block a line may lie that GDAL still burns in it."""
 _PARTS_OF_A_PX = 1 << 24
@@ -139,19 +141,43 @@ class _Burn:
     """Whether a pixel that is only touched is burned."""
 
     def __call__(self) -> NDArray[Any]:
-        """Burn."""
+        """Burn, tile by tile."""
         import shapely  # noqa: PLC0415 - an extra
 
-        shape_yx = (self.block.height, self.block.width)
-        out = np.full(shape_yx, self.fill, self.values.dtype)
-        if self.shapes:
-            burner.rasterize(
-                zip(shapely.from_wkb(list(self.shapes)), self.values.tolist(), strict=True),
-                out=out,
-                transform=Affine(1, 0, self.block.col, 0, -1, -self.block.row),
-                all_touched=self.all_touched,
-            )
+        out = np.full((self.block.height, self.block.width), self.fill, self.values.dtype)
+        if not self.shapes:
+            return out
+        shapes = shapely.from_wkb(list(self.shapes))
+        tiles = _tiles(self.block)
+        for tile, where in zip(tiles, _touching(shapes, tiles), strict=True):
+            shared = tile.intersection(self.block)
+            if shared is not None and len(where):
+                burned = self._burned(shapes[where], self.values[where], tile)
+                out[shared.relative_to(self.block).yx] = burned[shared.relative_to(tile).yx]
         return out
+
+    def _burned(self, shapes: Any, values: NDArray[Any], tile: Block) -> NDArray[Any]:  # noqa: ANN401
+        out = np.full((tile.height, tile.width), self.fill, values.dtype)
+        burner.rasterize(
+            zip(shapes, values.tolist(), strict=True),
+            out=out,
+            transform=Affine(1, 0, tile.col, 0, -1, -tile.row),
+            all_touched=self.all_touched,
+        )
+        return out
+
+
+def _tiles(block: Block) -> tuple[Block, ...]:
+    """The tiles of the whole cube that a block has pixels of.
+
+    GDAL cuts a line off at the edges of the raster it burns into, and rounds anew there.  So
+    that a pixel does not depend on the block it is asked for in, the edges are always these.
+    """
+    rows, cols = (
+        range(first - first % _TILE_PX, first + length, _TILE_PX)
+        for first, length in ((block.row, block.height), (block.col, block.width))
+    )
+    return tuple(Block(row, col, _TILE_PX, _TILE_PX) for row in rows for col in cols)
 
 
 def rasterize(
@@ -210,6 +236,9 @@ def _lazily(shapes: Any, values: NDArray[Any], part: Part, tiles: Any, burn: Any
     """A dask array of which each block is one task."""
     import shapely  # noqa: PLC0415 - an extra
 
+    if not part.block.pixels:
+        none: Array = zeros((part.block.height, part.block.width), dtype=values.dtype)
+        return none
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     shapes, values = shapes[there], values[there]
     wkb = shapely.to_wkb(shapes)
