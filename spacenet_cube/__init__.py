@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spacenet_cube.chips import Chips
     from spacenet_cube.core.bands import SENSORS, Band
     from spacenet_cube.core.chipping import Chip
+    from spacenet_cube.core.condition import BuildStatus
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
+    from spacenet_cube.status import build_status
     from spacenet_cube.surveying import survey
     from spacenet_cube.updating import Updated, update
 
@@ -55,6 +57,8 @@ _HOMES = {
     "build": "building",
     "update": "updating",
     "Updated": "updating",
+    "build_status": "status",
+    "BuildStatus": "core.condition",
     "open_cube": "opening",
     "Chips": "chips",
     "Chip": "core.chipping",
@@ -79,6 +83,8 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "build",
     "update",
     "Updated",
+    "build_status",
+    "BuildStatus",
     "open_cube",
     "Chips",
     "Chip",

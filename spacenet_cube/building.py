@@ -1,49 +1,65 @@
-"""Building: the stages joined, unit by unit, on any executor.
+"""Building: the stages joined, task by task, on any executor.
 
-Units are values; each is done by anyone, any number of times, in any order.  A bounded
-number is in flight, so memory does not grow with the area.
+Tasks are values; each is done by anyone, any number of times, in any order that their needs
+allow.  A bounded number is in flight, so memory does not grow with the area.  What is done is on
+record beside the cube, so the same command goes on where another was stopped.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.grid import Block, blocks
-from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.overview import halve, stacked
+from spacenet_cube.core.begun import Begun, begun, first_step
+from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
-from spacenet_cube.core.schedule import schedule
-from spacenet_cube.core.units import Unit
-from spacenet_cube.publish import make_way, publish, refuse_overwriting
-from spacenet_cube.read import reader
-from spacenet_cube.resampling import resample
+from spacenet_cube.core.records import Record
+from spacenet_cube.ledger import Ledger
+from spacenet_cube.locking import Lock, hold
+from spacenet_cube.publish import discard, publish, tidy, unpublish, what_stands
+from spacenet_cube.resuming import Job, job
+from spacenet_cube.running import Watch, pool_of, run_all
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
 from spacenet_cube.storage import Location, from_environment, locate
-from spacenet_cube.write import level_arrays, write_coordinates
-
-_IN_FLIGHT_PER_WORKER = 2
+from spacenet_cube.working import Here, do_coordinates, do_task
 
 
-def build(
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a build is carried out with."""
+
+    workers: int
+    """Tasks at once."""
+
+    executor: Executor | None
+    """Runs them; a pool of threads where there is none."""
+
+    scratch: Path | None
+    """Folder in which remote scenes are mirrored while they are needed."""
+
+    progress: Progress | None
+    """Told what is done."""
+
+
+def build(  # noqa: PLR0913 - each is a choice of its own
     plan: Plan,
     to: str | Path,
     *,
     workers: int | None = None,
     replace: bool = False,
+    break_lock: bool = False,
     executor: Executor | None = None,
     target_options: StorageOptions | Mapping[str, Any] | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Build a cube and publish it.
+    """Build a cube and publish it, or go on with a build that was stopped.
 
     Parameters
     ----------
@@ -55,7 +71,10 @@ def build(
         Units at once; the number of processors by default.  `peak_memory_bytes` of the
         plan says what they take.
     replace
-        Whether a published cube may be overwritten.
+        Whether what stands there may be discarded: a published cube, or the unfinished build
+        of another plan.
+    break_lock
+        Whether to take over from another builder that seems to be at work.
     executor
         Runs the units; a thread pool of ``workers`` by default.
     target_options
@@ -64,7 +83,7 @@ def build(
         Folder in which remote scenes are mirrored while they are needed; the system's
         temporary one by default.  It is emptied afterwards, even after a failure.
     progress
-        Told the stage, how many of its units are done, and how many there are.
+        Told the kind of task, how many of it are done, and how many there are.
 
     Returns
     -------
@@ -76,27 +95,58 @@ def build(
     CubeExistsError
         If a published cube stands there and ``replace`` is false.
     SourceError
-        If a scene cannot be read; the cube stays unpublished.
+        If a scene cannot be read; the cube stays unpublished, and what is done is kept.
     StoreError
-        If the target refuses or fails; the cube stays unpublished.
+        If the target refuses or fails, or another builder is at work there; the cube stays
+        unpublished, and what is done is kept.
     """
     cube = target_location(to, target_options) / plan.cube_path
-    make_way(plan, cube, replace=replace)
-    count = workers or os.cpu_count() or 1
-    with pool_of(executor, count) as pool:
-        in_flight = count * _IN_FLIGHT_PER_WORKER
-        run = partial(run_all, pool=pool, in_flight=in_flight, progress=progress)
-        with scratch_folder(scratch) as folder, Stage(plan, folder) as stage:
-            # Other machines do not share this one's mirrors: their units stage for themselves.
-            shared = stage if executor is None else None
-            ordered = schedule(plan.units, plan.scenes).units
-            run("build", partial(build_unit, plan, cube, stage=shared), ordered)
-        for level in range(2, len(plan.levels)):
-            name = f"overview {level} of {len(plan.levels) - 1}"
-            run(name, partial(build_overview, plan, cube, level), overview_blocks(plan, level))
-    write_coordinates(plan, cube)
-    publish(plan, cube)
+    wanted = begun(plan, replaces=replace)
+    means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    first_step(cube.url, wanted, what_stands(cube, replace=replace))
+    with hold(cube, break_lock=break_lock) as lock:
+        if make_way(plan, cube, wanted):
+            carry_out(plan, cube, means, lock)
+        tidy(cube)
     return cube.url
+
+
+def make_way(plan: Plan, cube: Location, wanted: Begun) -> bool:
+    """Make a place ready to be built into, whatever stands there.
+
+    Parameters
+    ----------
+    plan
+        What is built.
+    cube
+        Where it is built; this process holds its lock.
+    wanted
+        The build.
+
+    Returns
+    -------
+    bool
+        Whether anything is left to be built.
+
+    Raises
+    ------
+    CubeExistsError
+        If a published cube stands there and may not be replaced.
+    StoreError
+        If the store refuses or fails, or a build with other settings was begun there.
+    """
+    ledger, found = Ledger(cube), what_stands(cube, replace=wanted.replaces)
+    step = first_step(cube.url, wanted, found)
+    if step == "finish":
+        return False
+    if step == "discard":
+        discard(cube)
+    former = found.begun if step == "continue" else None
+    if former is None or former.build != wanted.build:
+        mine = wanted.replaces or (former is not None and former.replaces)
+        ledger.begin(replace(wanted, replaces=mine), plan)
+    unpublish(cube)
+    return True
 
 
 def check_target(
@@ -124,9 +174,11 @@ def check_target(
     CubeExistsError
         If a published cube stands there and ``replace`` is false.
     StoreError
-        If the target cannot be reached.
+        If the target cannot be reached, or a build of another plan was begun there.
     """
-    refuse_overwriting(target_location(to, target_options) / plan.cube_path, replace=replace)
+    cube = target_location(to, target_options) / plan.cube_path
+    wanted = begun(plan, replaces=replace)
+    first_step(cube.url, wanted, what_stands(cube, replace=replace))
 
 
 def target_location(
@@ -154,8 +206,8 @@ def target_location(
     return locate(to, from_environment("target").over(options))
 
 
-def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = None) -> None:
-    """Do one work unit: read, mosaic, encode and write it, and its first overview.
+def carry_out(plan: Plan, cube: Location, means: Means, lock: Lock) -> None:
+    """Do what is left of a build that was begun, and publish it.
 
     Parameters
     ----------
@@ -163,56 +215,38 @@ def build_unit(plan: Plan, cube: Location, unit: Unit, *, stage: Stage | None = 
         The plan.
     cube
         Where the cube is.
-    unit
-        Which part of it to do.
-    stage
-        Mirrors shared with other units; by default the unit has its own.
+    means
+        What to do it with.
+    lock
+        Holds the cube.
 
     Raises
     ------
     SourceError
         If a scene cannot be read.
     StoreError
-        If the target refuses or fails.
+        If the target refuses or fails, or another builder has taken over.
     """
-    native = level_arrays(plan, 0, cube)
-    halves = []
-    with _staged(plan, unit, stage) as staged:
-        read = reader(plan.product.band_indexes, staged.local)
-        for part in unit.strips(plan.product.encoding.shard, plan.window_of):
-            pixels = mosaic(plan, part, read, resample)
-            native.write(part.block, pixels)
-            if len(plan.levels) > 1:
-                halves.append(halve(pixels, plan.product.nodata))
-    if halves:
-        level_arrays(plan, 1, cube).write(half(unit.block), stacked(halves))
+    ledger = Ledger(cube)
+    left = job(plan, cube, ledger)
+    ledger.fail({})
+    watch = Watch(lock.check)
+    lock.in_flight = watch.in_flight
+    try:
+        done = work(plan, cube, left, means, watch)
+    except BaseException:
+        if watch.failures:
+            ledger.fail(watch.failures)
+        raise
+    records = {**left.kept, **done}
+    if COORDINATES not in records:
+        records[COORDINATES] = do_coordinates(plan, cube, left.coordinates)
+    lock.check()
+    publish(plan, cube, (one for record in records.values() for one in record.objects))
 
 
-@contextmanager
-def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
-    """Mirrors for a unit: the shared ones, or some of its own."""
-    if shared is not None:
-        try:
-            yield shared
-        finally:
-            shared.done(unit)
-        return
-    with scratch_folder() as folder, Stage(plan, folder, [unit]) as own:
-        yield own
-
-
-def half(block: Block) -> Block:
-    """Where a block lies in the next overview."""
-    return Block(block.row // 2, block.col // 2, (block.height + 1) // 2, (block.width + 1) // 2)
-
-
-def overview_blocks(plan: Plan, level: int) -> tuple[Block, ...]:
-    """The shards of an overview."""
-    return tuple(blocks(plan.levels[level].shape_yx, plan.product.encoding.shard))
-
-
-def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None:
-    """Make one shard of an overview from the level below it.
+def work(plan: Plan, cube: Location, left: Job, means: Means, watch: Watch) -> dict[str, Record]:
+    """Do tasks of a plan on a pool of threads, or on an executor of the caller's.
 
     Parameters
     ----------
@@ -220,65 +254,45 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block) -> None
         The plan.
     cube
         Where the cube is.
-    level
-        2 or more: the first overview is made with the units.
-    block
-        One shard of the level.
+    left
+        What to do.
+    means
+        What to do it with.
+    watch
+        Told what is in flight and what failed.
+
+    Returns
+    -------
+    dict of str to Record
+        What each task wrote, by its name.
 
     Raises
     ------
+    SourceError
+        If a scene cannot be read.
     StoreError
-        If the target refuses or fails, or the level below is damaged.
+        If the target refuses or fails, or another builder has taken over.
     """
-    rows, cols = plan.levels[level - 1].shape_yx
-    top, left = block.row * 2, block.col * 2
-    below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
-    source, nodata = level_arrays(plan, level - 1, cube), plan.product.nodata
-    # Half of it at a time, as units do: so the overviews need no more memory than the units.
-    halves = [halve(source.read(part), nodata) for part in below.strips(source.shard_px)]
-    level_arrays(plan, level, cube).write(block, stacked(halves))
-
-
-@contextmanager
-def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
-    """The caller's executor, or threads that are gone afterwards."""
-    if executor is not None:
-        yield executor
-        return
-    with ThreadPoolExecutor(workers, "build") as pool:
-        yield pool
-
-
-def run_all[T](
-    stage: str,
-    task: Callable[[T], None],
-    items: Iterable[T],
-    *,
-    pool: Executor,
-    in_flight: int,
-    progress: Progress | None,
-) -> None:
-    """Run a task on every item, a bounded number at once; the first failure ends it."""
-    waiting = tuple(items)
-    told = progress or _silent
-    told(stage, 0, len(waiting))
-    rest = iter(waiting)
-    running: set[Future[None]] = set()
-    done = 0
-    try:
-        while True:
-            running |= {pool.submit(task, item) for item in islice(rest, in_flight - len(running))}
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                done += 1
-                told(stage, done, len(waiting))
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    mine = {task.number for task in left.todo if task.kind == "unit"}
+    units = [unit for unit in plan.units if unit.number in mine]
+    with (
+        scratch_folder(means.scratch) as folder,
+        Stage(plan, folder, units) as stage,
+        # Ends before the stage does, so that no unit reads a mirror that is gone.
+        pool_of(means.executor, means.workers) as pool,
+    ):
+        # Other machines do not share this one's mirrors: their units stage for themselves.
+        here = Here(stage) if means.executor is None else None
+        do = partial(do_task, plan, cube, here=here)
+        try:
+            return run_all(
+                left.todo,
+                do,
+                pool=pool,
+                workers=means.workers,
+                progress=means.progress,
+                watch=watch,
+            )
+        finally:
+            if here is not None:
+                here.stop()

@@ -1,17 +1,34 @@
-"""Publishing: the step that makes a cube visible, once every shard of it is written.
+"""Publishing: the step that makes a cube visible, once every object of it is on record.
 
-A cube is published when the root's ``zarr.json`` is there.  It is stored last, and
-removed first when a cube is replaced.
+A cube is published when the root's ``zarr.json`` is there.  It is created last, after what
+was written was compared with what is there, and removed first when a cube is replaced.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 
+from spacenet_cube.core.begun import Begun, Found
 from spacenet_cube.core.documents import group_documents
+from spacenet_cube.core.manifest import (
+    ENTRY,
+    Manifest,
+    Stored,
+    manifest,
+    parse,
+    place,
+    root_digest,
+    with_manifest,
+)
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.errors import CubeExistsError, StoreError
-from spacenet_cube.storage import FAULTS, Location
+from spacenet_cube.core.records import Entry, Written
+from spacenet_cube.errors import CubeExistsError, StoreError, VerifyError
+from spacenet_cube.ledger import Ledger
+from spacenet_cube.storage import FAULTS, Location, create, entries, remove_keys, write_durably
 
 ROOT = "zarr.json"
+
+_NAMED = 3
+_DRAFT = ".partial"
 
 
 def is_published(cube: Location) -> bool:
@@ -28,80 +45,74 @@ def is_published(cube: Location) -> bool:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
 
 
-def refuse_overwriting(cube: Location, *, replace: bool) -> None:
-    """Refuse to build where something stands that no build left unfinished.
+def what_stands(cube: Location, *, replace: bool) -> Found:
+    """Look at a place where a cube shall be built.
 
     Parameters
     ----------
     cube
-        Where the cube will be.
+        Where the cube shall be.
     replace
-        Whether what stands there may be removed.
+        Whether what is there may be discarded, so that it need not be understood.
+
+    Returns
+    -------
+    Found
+        What is there.
 
     Raises
     ------
-    CubeExistsError
-        If a cube, or anything else but an unfinished build, stands there and may not be
-        replaced.
     StoreError
-        If the store refuses to say.
+        If the store refuses to say, or a build was begun there by another version.
     """
-    if replace:
-        return
-    if is_published(cube):
-        raise CubeExistsError(
-            f"{cube.url} is a published cube, and building would overwrite it; "
-            "add --replace (replace=True) to do so, or name another target"
-        )
-    if cube.exists() and not unfinished(cube).exists():
-        raise CubeExistsError(
-            f"{cube.url} holds something that no build left there, and building would remove "
-            "it; add --replace (replace=True) to do so, or name another target"
-        )
+    root, ledger = read_root(cube), Ledger(cube)
+    try:
+        objects = root is None and bool(entries(cube))
+    except FAULTS as error:
+        raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
+    return Found(_digest(root), _begun(ledger, replace=replace), ledger.is_there, objects)
 
 
-def unfinished(cube: Location) -> Location:
-    """Where a build keeps its plan until the cube is published: beside it, in ``.build``."""
-    return cube.beside(".build") / "plan.json"
-
-
-def make_way(plan: Plan, cube: Location, *, replace: bool) -> None:
-    """Make a location ready to be built into, unpublishing what stands there first.
-
-    Parameters
-    ----------
-    plan
-        What will be built; it is kept beside the cube until that is published.
-    cube
-        Where the cube will be.
-    replace
-        Whether a published cube may be removed.
+def read_root(cube: Location) -> bytes | None:
+    """The root document of a cube as it is stored; None where there is none.
 
     Raises
     ------
-    CubeExistsError
-        If a published cube stands there and may not be replaced.
     StoreError
         If the store refuses or fails.
     """
-    refuse_overwriting(cube, replace=replace)
     try:
-        unfinished(cube).write_bytes(json.dumps(plan.to_dict()).encode())
-        (cube / ROOT).remove()
-        cube.remove()
+        return bytes((cube / ROOT).read_bytes())
+    except FileNotFoundError:
+        return None
     except FAULTS as error:
-        raise StoreError(
-            f"{cube.url} cannot be cleared: {cube.told(error)}; then build again"
-        ) from error
+        raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
 
 
-def unpublish(plan: Plan, cube: Location) -> None:
-    """Take a published cube's documents away, the root's first, and leave its pixels.
+def _digest(root: bytes | None) -> str | None:
+    """Digest of a root document, of whatever kind it is."""
+    if root is None:
+        return None
+    try:
+        return root_digest(json.loads(root))
+    except (ValueError, AttributeError, TypeError):
+        return "none of ours"
+
+
+def _begun(ledger: Ledger, *, replace: bool) -> Begun | None:
+    try:
+        return ledger.begun()
+    except StoreError:
+        if not replace:
+            raise
+        return None
+
+
+def discard(cube: Location) -> None:
+    """Remove a cube and all that lies beside it but its lock, the root's document first.
 
     Parameters
     ----------
-    plan
-        What will stand there next, on the same levels; it is kept beside the cube until then.
     cube
         Where the cube is.
 
@@ -111,24 +122,23 @@ def unpublish(plan: Plan, cube: Location) -> None:
         If the store refuses or fails.
     """
     try:
-        unfinished(cube).write_bytes(json.dumps(plan.to_dict()).encode())
-        for path in reversed(list(group_documents(plan))):
-            (cube / path / ROOT if path else cube / ROOT).remove()
+        (cube / ROOT).remove()
+        Ledger(cube).clear()
+        cube.remove()
+        cube.beside(".manifest").remove()
     except FAULTS as error:
         raise StoreError(
-            f"{cube.url} cannot be unpublished: {cube.told(error)}; then build again"
+            f"{cube.url} cannot be cleared: {cube.told(error)}; then build again"
         ) from error
 
 
-def publish(plan: Plan, cube: Location) -> None:
-    """Store a cube's documents, the root's last: from then on it can be opened.
+def unpublish(cube: Location) -> None:
+    """Take every document of a cube away, the root's first, and leave its pixels.
 
     Parameters
     ----------
-    plan
-        The plan whose every unit is written.
     cube
-        Where it was written.
+        Where the cube is.
 
     Raises
     ------
@@ -136,17 +146,144 @@ def publish(plan: Plan, cube: Location) -> None:
         If the store refuses or fails.
     """
     try:
-        for path, document in group_documents(plan).items():
-            place = cube / path / ROOT if path else cube / ROOT
-            place.write_bytes(json.dumps(document, indent=1, allow_nan=False).encode())
+        (cube / ROOT).remove()
+        remove_keys(cube, [key for key in entries(cube) if key.split("/")[-1] == ROOT])
     except FAULTS as error:
         raise StoreError(
-            f"publishing {cube.url} failed: {cube.told(error)}; then build again"
+            f"{cube.url} cannot be unpublished: {cube.told(error)}; then build again"
         ) from error
+
+
+def published_manifest(cube: Location, root: bytes) -> Manifest:
+    """The manifest that a cube's root names.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is.
+    root
+        Its root document as it is, or was, stored.
+
+    Returns
+    -------
+    Manifest
+        Its digest is the one that the root names.
+
+    Raises
+    ------
+    StoreError
+        If it is not there, or not the one that was named.
+    """
     try:
-        cube.beside(".build").remove()
+        digest = str(json.loads(root)["attributes"]["spacenet_cube"][ENTRY]["sha256"])
+        found = parse(cube.beside(place(digest)).read_bytes())
+    except (*FAULTS, ValueError, KeyError, TypeError, VerifyError) as error:
+        raise StoreError(
+            f"{cube.url} has no manifest that can be read ({type(error).__name__}), so what of it "
+            "may stay cannot be told; build it with --replace"
+        ) from error
+    if found.digest != digest:
+        raise StoreError(
+            f"the manifest of {cube.url} is not the one that its root names, so one of them was "
+            "changed; build it with --replace"
+        )
+    return found
+
+
+def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
+    """Compare what was written with what is there, and create the root's document.
+
+    Parameters
+    ----------
+    plan
+        The plan whose every task is done.
+    cube
+        Where it was written.
+    objects
+        All that tasks wrote, as their records tell.
+
+    Raises
+    ------
+    CubeExistsError
+        If another cube was published there meanwhile.
+    StoreError
+        If the store refuses or fails, or an object is not there as it was written.
+    """
+    written = tuple(objects)
+    *documents, (_, root) = group_documents(plan).items()
+    small = {f"{path}/{ROOT}": _json(document) for path, document in documents}
+    try:
+        wanted = {one.key: one for one in written}
+        _compare(cube, wanted, also=small)
+        for key, content in small.items():
+            write_durably(cube / key, content)
+            stored = Stored.of(key, content)
+            wanted[key] = Written(stored.key, stored.size_bytes, stored.sha256)
+        _compare(cube, wanted)
+        made = manifest(plan.digest, root, (one.stored for one in wanted.values()))
+        write_durably(cube.beside(place(made.digest)), made.content)
+        stands = create(cube / ROOT, _json(with_manifest(root, made)))
     except FAULTS as error:
         raise StoreError(
-            f"{cube.url} is published, but {unfinished(cube).url} beside it cannot be removed: "
-            f"{cube.told(error)}; remove it"
+            f"publishing {cube.url} failed: {cube.told(error)}; run the same command again to go on"
         ) from error
+    if not stands:
+        raise CubeExistsError(
+            f"another cube was published at {cube.url} meanwhile, so this one is not; look at "
+            "that one, and add --replace (replace=True) to build over it"
+        )
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, indent=1, allow_nan=False).encode()
+
+
+def _compare(cube: Location, wanted: Mapping[str, Written], *, also: Iterable[str] = ()) -> None:
+    """Compare records with a listing, and remove what no record knows."""
+    listing = entries(cube)
+    lost = sorted(key for key, one in wanted.items() if not one.stands(listing))
+    if lost:
+        told = ", ".join(_difference(wanted[key], listing.get(key)) for key in lost[:_NAMED])
+        raise StoreError(
+            f"{len(lost)} objects of {cube.url} are not as they were written ({told}), so it is "
+            "not published; run the same command again: it does again what they belong to"
+        )
+    remove_keys(cube, set(listing) - set(wanted) - set(also))
+
+
+def _difference(wanted: Written, found: Entry | None) -> str:
+    if found is None:
+        return f"{wanted.key} is gone"
+    if found.size_bytes != wanted.size_bytes:
+        return f"{wanted.key} has {found.size_bytes:,} bytes and not {wanted.size_bytes:,}"
+    return f"{wanted.key} has the tag {found.etag} and not {wanted.etag}"
+
+
+def tidy(cube: Location) -> None:
+    """Remove what a published cube has no use for: old manifests, drafts, and the ledger.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is.
+
+    Raises
+    ------
+    StoreError
+        If the store refuses or fails.
+    """
+    root = read_root(cube)
+    assert root is not None, "only a published cube is tidied"
+    known = published_manifest(cube, root)
+    try:
+        drafts = {key for key in entries(cube) if key.endswith(_DRAFT)}
+        remove_keys(cube, drafts - set(known.by_key))
+        named = place(known.digest).removeprefix(".manifest/")
+        beside = cube.beside(".manifest")
+        remove_keys(beside, set(entries(beside)) - {named})
+    except FAULTS as error:
+        raise StoreError(
+            f"{cube.url} is published, but what is left of its build cannot be removed: "
+            f"{cube.told(error)}; run the same command again to do so"
+        ) from error
+    Ledger(cube).clear()

@@ -10,33 +10,20 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import (
-    build,
-    build_overview,
-    build_unit,
-    half,
-    overview_blocks,
-    pool_of,
-    run_all,
-    target_location,
-)
+from spacenet_cube.building import Means, carry_out, make_way, target_location
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.difference import Difference, difference, touched_above
-from spacenet_cube.core.grid import Block
+from spacenet_cube.core.begun import begun
+from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.errors import StoreError
-from spacenet_cube.publish import ROOT, is_published, publish, unpublish
-from spacenet_cube.scratch import scratch_folder
-from spacenet_cube.staging import Stage
+from spacenet_cube.ledger import Ledger
+from spacenet_cube.locking import hold
+from spacenet_cube.publish import published_manifest, read_root, tidy, unpublish
 from spacenet_cube.storage import Location
-from spacenet_cube.write import level_arrays, write_coordinates
-
-_IN_FLIGHT_PER_WORKER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +61,15 @@ def update(
     to: str | Path,
     *,
     workers: int | None = None,
+    break_lock: bool = False,
     executor: Executor | None = None,
     target_options: StorageOptions | Mapping[str, Any] | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> Updated:
-    """Bring a published cube up to a plan; build it whole where none is published.
+    """Bring a published cube up to a plan; build it where none is published.
+
+    An update that was stopped is gone on with, as a build is.
 
     The result equals a full build byte for byte.  Where scenes got other numbers, as one
     that is added in the middle gives to all after it, `source_index` is renumbered in the
@@ -93,6 +83,8 @@ def update(
         Folder or URL below which the cube lies.
     workers
         Units at once; the number of processors by default.
+    break_lock
+        Whether to take over from another builder that seems to be at work.
     executor
         Runs the units; a thread pool of ``workers`` by default.
     target_options
@@ -101,7 +93,7 @@ def update(
         Folder in which remote scenes are mirrored while they are needed; the system's
         temporary one by default.
     progress
-        Told the stage, how many of its units are done, and how many there are.
+        Told the kind of task, how many of it are done, and how many there are.
 
     Returns
     -------
@@ -113,89 +105,68 @@ def update(
     RecipeError
         If more than sources changed; the cube stays as it is.
     SourceError
-        If a scene cannot be read; the cube stays unpublished.
+        If a scene cannot be read; the cube stays unpublished, and what is done is kept.
     StoreError
-        If the target refuses or fails; the cube stays unpublished.
+        If the target refuses or fails, or another builder is at work there; the cube stays
+        unpublished, and what is done is kept.
     """
     cube = target_location(to, target_options) / plan.cube_path
-    count = workers or os.cpu_count() or 1
-    if not is_published(cube):
-        url = build(
-            plan,
-            to,
-            workers=count,
-            executor=executor,
-            target_options=target_options,
-            scratch=scratch,
-            progress=progress,
-        )
+    means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    with hold(cube, break_lock=break_lock) as lock:
+        found = _begin(plan, cube)
+        if found is None or not _is_current(plan, cube, found):
+            carry_out(plan, cube, means, lock)
+        tidy(cube)
+    return _told(plan, cube, found)
+
+
+def _begin(plan: Plan, cube: Location) -> Difference | None:
+    """Begin an update, or go on with one, or with a build.
+
+    Returns
+    -------
+    Difference or None
+        What differs from the cube that was published; None where none was.
+    """
+    ledger, root = Ledger(cube), read_root(cube)
+    if root is None:
+        make_way(plan, cube, begun(plan))
+        base = ledger.read_base()
+        return None if base is None else difference(plan, _attributes(cube, base[0]))
+    found = difference(plan, _attributes(cube, root))
+    published_manifest(cube, root)
+    if not _is_current(plan, cube, found):
+        ledger.clear()
+        ledger.write_base(root, {})
+        ledger.begin(begun(plan), plan)
+        unpublish(cube)
+    return found
+
+
+def _is_current(plan: Plan, cube: Location, found: Difference) -> bool:
+    """Whether the cube that is published is what the plan would make."""
+    root = read_root(cube)
+    if root is None or not found.is_empty:
+        return False
+    return bool(_attributes(cube, root)["spacenet_cube"].get("plan") == plan.digest)
+
+
+def _told(plan: Plan, cube: Location, found: Difference | None) -> Updated:
+    if found is None:
         names = tuple(scene.id for scene in plan.scenes)
-        return Updated(url, len(plan.units), len(plan.units), names, (), ())
-    held = _attributes(cube)
-    found = difference(plan, held)
-    if not found.is_empty or held["spacenet_cube"].get("plan") != plan.digest:
-        unpublish(plan, cube)
-        with (
-            pool_of(executor, count) as pool,
-            scratch_folder(scratch) as folder,
-            Stage(plan, folder, found.units) as stage,
-        ):
-            in_flight = count * _IN_FLIGHT_PER_WORKER
-            run = partial(run_all, pool=pool, in_flight=in_flight, progress=progress)
-            _work(plan, cube, found, run, stage if executor is None else None)
-        write_coordinates(plan, cube)
-        publish(plan, cube)
-    return Updated(
-        cube.url, len(found.units), len(plan.units), found.added, found.changed, found.removed
-    )
+        return Updated(cube.url, len(plan.units), len(plan.units), names, (), ())
+    changed = found.added, found.changed, found.removed
+    return Updated(cube.url, len(found.units), len(plan.units), *changed)
 
 
-def _attributes(cube: Location) -> dict[str, Any]:
+def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
     """Attributes of a published cube's root."""
     try:
-        attributes: dict[str, Any] = json.loads((cube / ROOT).read_bytes())["attributes"]
+        attributes: dict[str, Any] = json.loads(root)["attributes"]
         iter(attributes["spacenet_cube"]["scenes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
             "it cannot be updated; build it with --replace"
         ) from error
     return attributes
-
-
-def _work(
-    plan: Plan,
-    cube: Location,
-    found: Difference,
-    run: Any,  # noqa: ANN401 - run_all
-    stage: Stage | None,
-) -> None:
-    """Build what is touched, and renumber the rest where numbers moved."""
-    mine = {unit.number for unit in found.units}
-    rest = [unit.block for unit in plan.units if unit.number not in mine]
-    run("build", partial(build_unit, plan, cube, stage=stage), found.units)
-    touched = [unit.block for unit in found.units]
-    if found.numbers is not None:
-        run("renumber", partial(_renumber, plan, cube, found.numbers, 0), rest)
-    if len(plan.levels) > 1:
-        touched = [half(block) for block in touched]
-        if found.numbers is not None:
-            halves = [half(block) for block in rest]
-            run("renumber", partial(_renumber, plan, cube, found.numbers, 1), halves)
-    for level in range(2, len(plan.levels)):
-        every = overview_blocks(plan, level)
-        touched = list(
-            touched_above(plan.levels[level].shape_yx, plan.product.encoding.shard, touched)
-        )
-        name = f"overview {level} of {len(plan.levels) - 1}"
-        run(name, partial(build_overview, plan, cube, level), touched)
-        if found.numbers is not None:
-            others = [block for block in every if block not in touched]
-            run("renumber", partial(_renumber, plan, cube, found.numbers, level), others)
-
-
-def _renumber(
-    plan: Plan, cube: Location, numbers: tuple[int, ...], level: int, block: Block
-) -> None:
-    """Give the scenes of a block their new numbers."""
-    level_arrays(plan, level, cube).renumber(block, numbers)

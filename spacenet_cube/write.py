@@ -62,7 +62,7 @@ class LevelArrays:
             raise StoreError(
                 f"writing rows {block.row}+{block.height}, columns {block.col}+{block.width} of "
                 f"{self.cube.url} failed: {self.cube.told(error)}; free space or mend the store, "
-                "then build again"
+                "then run the same command again"
             ) from error
 
     def renumber(self, block: Block, numbers: Sequence[int]) -> None:
@@ -88,7 +88,7 @@ class LevelArrays:
             except (OSError, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
                 raise StoreError(
                     f"renumbering {there} of {self.source_index.store_path} failed: {error}; "
-                    "build again with --replace"
+                    "run the same command again"
                 ) from error
 
     def read(self, block: Block) -> Pixels:
@@ -116,7 +116,7 @@ class LevelArrays:
         except (*FAULTS, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
             raise StoreError(
                 f"reading {block} of {self.image.path} back from {self.cube.url} failed: "
-                f"{self.cube.told(error)}; build again with --replace"
+                f"{self.cube.told(error)}; run the same command again"
             ) from error
 
 
@@ -126,7 +126,7 @@ def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:
         return zarr.Array.from_dict(StorePath(store, path), spec.document())
 
 
-def level_arrays(plan: Plan, level: int, cube: Location) -> LevelArrays:
+def level_arrays(plan: Plan, level: int, cube: Location, store: Store | None = None) -> LevelArrays:
     """Open the large arrays of a level for reading and writing.
 
     Parameters
@@ -137,18 +137,23 @@ def level_arrays(plan: Plan, level: int, cube: Location) -> LevelArrays:
         0 for the native level, n for the n-th overview.
     cube
         Where the cube is.
+    store
+        What is written through, where what is written is to be recorded.
 
     Returns
     -------
     LevelArrays
         No metadata is read or written.
     """
-    specs, store = pixel_arrays(plan, level), cube.store()
-    opened = {name: _array(store, _path(level, name), spec) for name, spec in specs.items()}
+    through = cube.store() if store is None else store
+    opened = {
+        name: _array(through, _path(level, name), spec)
+        for name, spec in pixel_arrays(plan, level).items()
+    }
     return LevelArrays(shard_px=plan.product.encoding.shard, cube=cube, **opened)
 
 
-def write_coordinates(plan: Plan, cube: Location) -> None:
+def write_coordinates(plan: Plan, cube: Location, store: Store) -> None:
     """Write the small arrays of every level: band, y, x, spatial_ref, wavelength, fwhm.
 
     Parameters
@@ -157,6 +162,8 @@ def write_coordinates(plan: Plan, cube: Location) -> None:
         The plan.
     cube
         Where the cube is.
+    store
+        What is written through.
 
     Raises
     ------
@@ -164,7 +171,6 @@ def write_coordinates(plan: Plan, cube: Location) -> None:
         If the store refuses or fails.
     """
     try:
-        store = cube.store()
         for level in range(len(plan.levels)):
             for name, (spec, values) in coordinate_arrays(plan, level).items():
                 _array(store, _path(level, name), spec)[...] = values

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
     frozenset({"storage", "scratch"}),
+    frozenset({"ledger", "locking"}),
     frozenset(
         {
             "accessor",
@@ -48,10 +49,13 @@ LAYERS: tuple[frozenset[str], ...] = (
             "mirror",
             "shelf",
             "staging",
+            "running",
+            "status",
             "write",
         }
     ),
-    frozenset({"building", "estimating"}),
+    frozenset({"estimating", "resuming", "working"}),
+    frozenset({"building"}),
     frozenset({"updating"}),
     frozenset({"terminal"}),
     frozenset({"cli"}),
@@ -63,6 +67,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
+    ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",

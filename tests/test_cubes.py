@@ -233,7 +233,10 @@ def test_an_unpublished_cube_cannot_be_opened(corpus, tmp_path):
         sc.open_cube(tmp_path / planned.cube_path)
     url = sc.build(planned, tmp_path)
     assert xr.open_zarr(url).image.shape[0] == 8
-    assert [path.name for path in (tmp_path / "AOI_2_Vegas").iterdir()] == ["MUL.zarr"]
+    assert sorted(path.name for path in (tmp_path / "AOI_2_Vegas").iterdir()) == [
+        "MUL.zarr",
+        "MUL.zarr.manifest",
+    ]
 
 
 def test_what_no_build_left_is_never_removed_unasked(corpus, tmp_path):

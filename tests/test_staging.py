@@ -12,11 +12,11 @@ import rasterio
 from rasterio.shutil import copy as raster_copy
 
 import spacenet_cube as sc
-from spacenet_cube.building import build_unit
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tiff import structure
 from spacenet_cube.core.units import Unit
 from spacenet_cube.storage import Location, locate
+from spacenet_cube.working import build_unit
 from tests.s3_servers import free_port
 
 SIZE = 320
@@ -178,7 +178,8 @@ def test_a_part_of_a_scene_costs_no_more_than_its_rows_or_tiles(name, tmp_path, 
     unit = next(u for u in planned.units if (u.block.row, u.block.col) == (512, 256))
     meter.ranges.clear()
 
-    build_unit(planned, locate(tmp_path / "cube"), unit)
+    cube = locate(tmp_path / "cube")
+    build_unit(planned, cube, unit, cube.store())
 
     across = edge if "tiles" in name or name == "COG" else size
     needed = edge * across * 3 * 2

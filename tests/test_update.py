@@ -98,7 +98,7 @@ def test_an_update_says_how_many_of_how_many_units_it_built(folder, tmp_path):
 
     # Columns 100 to 120 and rows 10 to 40 lie in the units at (0, 96) and (32, 96).
     assert (done.units, done.of) == (2, 25)
-    assert ("build", 2, 2) in told
+    assert ("units", 2, 2) in told
     assert str(done).endswith("2 of 25 units rebuilt (0 scenes added, 1 changed, 0 removed)")
 
 

@@ -79,6 +79,11 @@ class Pixels:
     source_index: NDArray[np.unsignedinteger[Any]]
     """Shape (y, x): 0 is no data, k the k-th scene."""
 
+    def part(self, block: Block) -> "Pixels":
+        """A block of these pixels, in the same memory."""
+        rows, cols = block.yx
+        return Pixels(self.image[:, rows, cols], self.source_index[rows, cols])
+
 
 def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) -> Pixels:
     """Bring the scenes of a unit onto its pixels.
@@ -100,10 +105,7 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
         Of the unit's block; pixels that no scene covers hold the product's nodata.
     """
     shape_yx = (unit.block.height, unit.block.width)
-    pixels = Pixels(
-        _blank((len(plan.bands), *shape_yx), plan.product.nodata, plan.dtype),
-        np.zeros(shape_yx, plan.source_index_dtype),
-    )
+    pixels = blank_pixels(plan, shape_yx)
     sources = {piece.scene: _source(plan, piece, resample) for piece in unit.pieces}
     if combines(plan.product):
         _combine(plan, unit, pixels, sources, open_scene)
@@ -111,19 +113,30 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
         _lay(plan, unit, pixels, sources, open_scene)
     if combines(plan.product) or any(source.seat.warp for source in sources.values()):
         for block in Block(0, 0, *shape_yx).strips(STRIPE_ROWS):
-            part = _view(pixels, block)
+            part = pixels.part(block)
             keep_valid(part.image, part.source_index, plan.product.nodata)
     return pixels
 
 
-def _blank(shape: tuple[int, ...], nodata: float, dtype: str) -> Samples:
-    """Nothing but nodata.  Memory for zeros costs nothing until it is touched."""
-    return np.zeros(shape, dtype) if nodata == 0 else np.full(shape, nodata, dtype)
+def blank_pixels(plan: Plan, shape_yx: tuple[int, int]) -> Pixels:
+    """Nothing but nodata.
 
+    Parameters
+    ----------
+    plan
+        Says how many bands there are, of what type, and what nodata is.
+    shape_yx
+        Rows and columns.
 
-def _view(pixels: Pixels, block: Block) -> Pixels:
-    rows, cols = block.yx
-    return Pixels(pixels.image[:, rows, cols], pixels.source_index[rows, cols])
+    Returns
+    -------
+    Pixels
+        Image (band, y, x) and source_index (y, x).
+    """
+    # Not numpy.zeros: its pages come one by one when touched, three times as slow as being filled.
+    image = np.empty((len(plan.bands), *shape_yx), plan.dtype)
+    image[...] = plan.product.nodata
+    return Pixels(image, np.zeros(shape_yx, plan.source_index_dtype))
 
 
 def _moved(block: Block, origin: Block) -> Block:
@@ -275,7 +288,7 @@ def _lay(
         alone = not any(piece.target.intersection(block) for block in painted)
         with open_scene(source.scene, piece.window) as read:
             for target in piece.target.strips(STRIPE_ROWS):
-                part = _view(pixels, target)
+                part = pixels.part(target)
                 block = _moved(target, unit.block)
                 if alone and source.passes_unchanged:
                     _read_straight(part, source, block, read)
@@ -322,7 +335,7 @@ def _combine(
                 under = [piece for piece in here if piece.target.intersection(target)]
                 pairs = [(sources[piece.scene], readers[piece.scene]) for piece in under]
                 block = _moved(target, unit.block)
-                _combine_block(plan, _view(pixels, target), block, pairs)
+                _combine_block(plan, pixels.part(target), block, pairs)
 
 
 def _stripe_rows(unit: Unit, plan: Plan) -> int:

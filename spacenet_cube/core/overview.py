@@ -5,7 +5,6 @@ edge of a mosaic does not darken; integers are rounded half up, as GDAL's averag
 resampling does from zero upwards.  ``source_index`` takes the scene most of the four come from.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ _QUAD = 4
 _STRIPE_ROWS = 256
 
 
-def halve(pixels: Pixels, nodata: float) -> Pixels:
+def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:
     """Reduce a block of a level to a block of the next.
 
     Parameters
@@ -27,11 +26,14 @@ def halve(pixels: Pixels, nodata: float) -> Pixels:
         A block that starts on an even row and column; odd sizes are padded with no data.
     nodata
         The product's nodata value.
+    out
+        Where to put the result, of its size; new memory by default.
 
     Returns
     -------
     Pixels
-        Half as high and wide, rounded up.  A pixel is valid where any of its four is.
+        Half as high and wide, rounded up; ``out`` where that is given.  A pixel is valid
+        where any of its four is.
 
     Examples
     --------
@@ -42,40 +44,20 @@ def halve(pixels: Pixels, nodata: float) -> Pixels:
     """
     count, rows, cols = pixels.image.shape
     shape_yx = ((rows + 1) // 2, (cols + 1) // 2)
-    half = Pixels(
+    half = out or Pixels(
         np.empty((count, *shape_yx), pixels.image.dtype),
         np.empty(shape_yx, pixels.source_index.dtype),
     )
+    assert half.source_index.shape == shape_yx, "the result has another size"
     for top in range(0, rows, _STRIPE_ROWS):
         here, there = slice(top, top + _STRIPE_ROWS), slice(top // 2, (top + _STRIPE_ROWS) // 2)
         index = _even(pixels.source_index[here], 0)
         half.source_index[there] = _most_common(index)
         valid = index > 0
-        for band, out in zip(pixels.image, half.image, strict=True):
-            out[there] = _average(_even(band[here], nodata), valid, nodata)
+        for band, made in zip(pixels.image, half.image, strict=True):
+            made[there] = _average(_even(band[here], nodata), valid, nodata)
         keep_valid(half.image[:, there], half.source_index[there], nodata)
     return half
-
-
-def stacked(parts: Sequence[Pixels]) -> Pixels:
-    """Blocks of pixels, north to south, as one.
-
-    Parameters
-    ----------
-    parts
-        At least one, all of one width.
-
-    Returns
-    -------
-    Pixels
-        As high as all of them together.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    return Pixels(
-        np.concatenate([part.image for part in parts], axis=1),
-        np.concatenate([part.source_index for part in parts]),
-    )
 
 
 def _even(plane: NDArray[Any], filler: float) -> NDArray[Any]:

@@ -5,13 +5,25 @@ description, so that they never disagree.
 """
 
 from spacenet_cube.storage.arrays import array_settings
+from spacenet_cube.storage.durable import (
+    create,
+    entries,
+    remove_empty,
+    remove_keys,
+    settle,
+    write_durably,
+)
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+from spacenet_cube.storage.recording import RecordingStore
 
 __all__ = [
     "FAULTS",
     "Location",
+    "RecordingStore",
     "array_settings",
+    "create",
+    "entries",
     "error_code",
     "etag_of",
     "explain",
@@ -19,4 +31,8 @@ __all__ = [
     "is_refusal",
     "locate",
     "name_of",
+    "remove_empty",
+    "remove_keys",
+    "settle",
+    "write_durably",
 ]

@@ -212,6 +212,23 @@ class Location:
         draft.write_bytes(content)
         draft.replace(final)
 
+    def create_remote(self, content: bytes) -> bool | None:
+        """Write the whole object unless one is there, if the store can do that in one step.
+
+        Parameters
+        ----------
+        content
+            The object.
+
+        Returns
+        -------
+        bool or None
+            False where the store says that one is there; None where it has no such step.
+        """
+        if self._bucket is None:
+            return None
+        return self._bucket.create(urlsplit(self.url).path.strip("/"), content)
+
     def upload(self, file: Path) -> None:
         """Write a local file's bytes to the location, piece by piece."""
         self.fs.put_file(str(file), self.path)

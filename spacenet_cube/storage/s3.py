@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 from obstore import delete, get, put, put_async
-from obstore.exceptions import NotFoundError
+from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
 from zarr.abc.store import (
     ByteRequest,
@@ -29,6 +29,9 @@ from zarr.storage import ObjectStore
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.errors import StoreError
+
+if TYPE_CHECKING:
+    from obstore import PutResult
 
 _CREDENTIALS_LAST = timedelta(minutes=5)
 _WHOLE_BYTES = 256 << 20
@@ -83,6 +86,15 @@ class S3Bucket:
         tag = answer.meta.get("e_tag")
         return answer.bytes(), tag.strip('"') if tag else None  # type: ignore[return-value]
 
+    def create(self, key: str, content: bytes) -> bool:
+        """Store an object unless one is there; False where the store says that one is."""
+        client = _client(self._name, "", self._options)
+        try:
+            put(client, key, content, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        return True
+
 
 class WholeObjectStore(ObjectStore[S3Store]):
     """A Zarr store that writes a shard in one request, where obstore alone would make seven.
@@ -91,15 +103,26 @@ class WholeObjectStore(ObjectStore[S3Store]):
     shard the same way, byte for byte, wherever it goes.
     """
 
+    @cached_property
+    def tags(self) -> dict[str, str]:
+        """Tags that the server answered with, by key."""
+        return {}
+
+    def _note(self, key: str, answer: "PutResult") -> None:
+        if answer["e_tag"]:
+            self.tags[key] = answer["e_tag"].strip('"')
+
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
         self._check_writable()
-        await put_async(self.store, key, value.as_buffer_like(), use_multipart=_in_parts(value))
+        content, in_parts = value.as_buffer_like(), _in_parts(value)
+        self._note(key, await put_async(self.store, key, content, use_multipart=in_parts))
 
     def set_sync(self, key: str, value: Buffer) -> None:
         """Write an object."""
         self._check_writable()
-        put(self.store, key, value.as_buffer_like(), use_multipart=_in_parts(value))
+        content, in_parts = value.as_buffer_like(), _in_parts(value)
+        self._note(key, put(self.store, key, content, use_multipart=in_parts))
 
     def get_sync(
         self,

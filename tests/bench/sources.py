@@ -19,8 +19,8 @@ import rasterio
 from rasterio.shutil import copy as raster_copy
 
 import spacenet_cube as sc
-from spacenet_cube.building import build_unit
 from spacenet_cube.storage import locate
+from spacenet_cube.working import build_unit
 from tests.s3_servers import filesystem, proxy
 
 SIZE = 8192
@@ -80,7 +80,8 @@ def layouts(url: str, folder: Path) -> None:
                 if units is whole:
                     sc.build(planned, folder / "cubes", replace=True, scratch=folder / "scratch")
                 else:
-                    build_unit(planned, locate(folder / "cubes" / "one.zarr"), units[0])
+                    cube = locate(folder / "cubes" / "one.zarr")
+                    build_unit(planned, cube, units[0], cube.store())
                 spent = time.perf_counter() - began
                 gets = counted.of("GET")
                 fetched = sum(one.size_bytes for one in gets)

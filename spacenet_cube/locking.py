@@ -1,0 +1,282 @@
+"""Locking: one builder of a cube at a time, on any store that can create an object once.
+
+A builder holds a cube while its claim is the highest numbered one beside it, and shows by a
+thread that it lives.  Whoever takes over makes the next claim; the former holder sees that at
+its next sign of life, and stops.
+"""
+
+import getpass
+import os
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from platform import node
+
+from spacenet_cube.core.claims import (
+    BEAT_S,
+    Claim,
+    Holder,
+    claim_name,
+    generation_of,
+    parse_claim,
+)
+from spacenet_cube.errors import StoreError
+from spacenet_cube.storage import (
+    FAULTS,
+    Location,
+    create,
+    entries,
+    remove_empty,
+    remove_keys,
+)
+
+_TRIES = 5
+_ENDED_STATES, _ENDED = "ZX", "ended"
+
+
+class Lock:
+    """A claim that this process holds.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is or will be.
+    generation
+        Number of the claim.
+    claim
+        The claim.
+    """
+
+    def __init__(self, cube: Location, generation: int, claim: Claim) -> None:
+        self._folder, self._around = _folder(cube), cube.beside(".build")
+        self._generation, self._claim = generation, claim
+        self._place = self._folder / claim_name(generation)
+        self._lost: str | None = None
+        self._ended = threading.Event()
+        self.in_flight: Callable[[], tuple[str, ...]] = tuple
+        self._thread = threading.Thread(target=self._live, name="lock", daemon=True)
+
+    @property
+    def id(self) -> str:
+        """Random letters that name the claim."""
+        return self._claim.id
+
+    def check(self) -> None:
+        """Refuse to go on where the claim is lost.
+
+        Raises
+        ------
+        StoreError
+            If another builder has taken over, or no sign of life could be given in time.
+        """
+        if self._lost is not None:
+            raise StoreError(self._lost)
+
+    def start(self) -> None:
+        """Begin to give signs of life."""
+        self._thread.start()
+
+    def release(self) -> None:
+        """End them and remove the claim."""
+        self._ended.set()
+        self._thread.join()
+        if self._lost is None:
+            with suppress(*FAULTS):
+                remove_keys(self._folder, [claim_name(self._generation)])
+        remove_empty(self._folder)
+        remove_empty(self._around)
+
+    def _live(self) -> None:
+        while not self._ended.wait(BEAT_S) and self._lost is None:
+            try:
+                self._lost = self._beat()
+            except FAULTS as error:
+                if self._claim.is_expired(time.time()):
+                    self._lost = (
+                        f"no sign of life could be stored at {self._place.url} for "
+                        f"{self._claim.expires_s:.0f} s ({self._folder.told(error)}), so another "
+                        "builder may have taken over; run the same command again to go on"
+                    )
+
+    def _beat(self) -> str | None:
+        """Give a sign of life; say why the claim is lost if it is."""
+        highest, holder = _highest(self._folder)
+        if highest > self._generation:
+            who = "another builder" if holder is None else told(holder)
+            return (
+                f"{self._folder.url} was taken over by {who}, so this build stops; what it has "
+                "done stays"
+            )
+        beaten = self._claim.beaten(time.time(), self.in_flight())
+        if highest < self._generation:
+            if not create(self._place, beaten.content):
+                return f"the lock {self._place.url} is another's now, so this build stops"
+        else:
+            self._place.write_bytes(beaten.content)
+        self._claim = beaten
+        return None
+
+
+@contextmanager
+def hold(cube: Location, *, break_lock: bool = False) -> Iterator[Lock]:
+    """Hold a cube for the time of a block.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is or will be.
+    break_lock
+        Whether to take over from a holder that still lives.
+
+    Yields
+    ------
+    Lock
+        To be checked between tasks.
+
+    Raises
+    ------
+    StoreError
+        If another builder holds the cube, or the store fails.
+    """
+    lock = _acquire(cube, break_lock=break_lock)
+    lock.start()
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _folder(cube: Location) -> Location:
+    return cube.beside(".build") / "lock"
+
+
+def _acquire(cube: Location, *, break_lock: bool) -> Lock:
+    folder, mine = _folder(cube), _claim()
+    try:
+        for _turn in range(_TRIES):
+            highest, holder = _highest(folder)
+            if highest and not break_lock:
+                _refuse(cube, holder)
+            place = folder / claim_name(highest + 1)
+            if create(place, mine.content):
+                _remove_former(folder, highest + 1)
+                return Lock(cube, highest + 1, mine)
+            # Whoever was quicker has just begun: that one's lock is not to be broken.
+            break_lock = False
+    except FAULTS as error:
+        raise StoreError(f"{folder.url} cannot be locked: {folder.told(error)}") from error
+    raise StoreError(
+        f"{folder.url} cannot be locked: others are quicker each time; run the same command again"
+    )
+
+
+def _refuse(cube: Location, holder: Claim | None) -> None:
+    """Refuse to take over from a holder that may still be at work."""
+    if holder is None or holder.is_expired(time.time()) or _is_dead(holder.holder):
+        return
+    raise StoreError(
+        f"{cube.url} is being built by {told(holder)}; wait for it, or "
+        "add --break-lock (break_lock=True) if that builder is gone for good"
+    )
+
+
+def told(claim: Claim) -> str:
+    """A claim in words: who, where, since when, and how long ago its last sign of life was."""
+    since = datetime.fromtimestamp(claim.since_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    age_s = max(0.0, time.time() - claim.beat_s)
+    return (
+        f"{claim.holder.owner} (process {claim.holder.pid}) since {since}, "
+        f"last seen {age_s:.0f} s ago"
+    )
+
+
+def holder_of(cube: Location) -> Claim | None:
+    """Who holds a cube now, alive or not; None where nobody does.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is or will be.
+
+    Returns
+    -------
+    Claim or None
+        The highest one.
+
+    Raises
+    ------
+    FAULTS
+        If the store refuses or fails.
+    """
+    return _highest(_folder(cube))[1]
+
+
+def _highest(folder: Location) -> tuple[int, Claim | None]:
+    """Number and content of the claim that holds; 0 where there is none."""
+    for _turn in range(_TRIES):
+        highest = max((generation_of(name) for name in entries(folder)), default=0)
+        if not highest:
+            break
+        try:
+            return highest, parse_claim((folder / claim_name(highest)).read_bytes())
+        except FileNotFoundError:
+            # It was released between the two looks.
+            continue
+    return 0, None
+
+
+def _remove_former(folder: Location, generation: int) -> None:
+    former = [name for name in entries(folder) if 0 < generation_of(name) < generation]
+    if former:
+        remove_keys(folder, former)
+
+
+def _claim() -> Claim:
+    now_s = time.time()
+    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
+    return Claim(letters, _self(), now_s, now_s)
+
+
+def _self() -> Holder:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid()) if hasattr(os, "getuid") else "someone"
+    return Holder(f"{user}@{node()}", _host(), os.getpid(), _started(os.getpid()))
+
+
+def _host() -> str:
+    """The machine as it was started last, and the namespace of process ids."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        boot = space = ""
+    return f"{node()}:{boot}:{space}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in ticks since the machine did; empty where that is not told."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return _ENDED if facts[0] in _ENDED_STATES else facts[19]
+
+
+def _is_dead(holder: Holder) -> bool:
+    """Whether a holder is a process of this very machine, and gone."""
+    if holder.host != _host():
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _started(holder.pid) != holder.started

@@ -1,0 +1,67 @@
+"""Recording: a Zarr store that remembers what passes through it to be stored."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer
+from zarr.storage import WrapperStore
+
+from spacenet_cube.core.records import Written
+
+
+def _go_on() -> None:
+    """Nothing is against it."""
+
+
+class RecordingStore(WrapperStore[Store]):
+    """A store that digests each object as it is written, before it leaves.
+
+    It reads and writes synchronously where the store that it wraps does, so that zarr encodes
+    shards the same way, byte for byte.
+
+    Parameters
+    ----------
+    store
+        Where objects go.
+    check
+        Called before each is written; what it raises ends the writing.
+    """
+
+    def __init__(self, store: Store, check: Callable[[], None] = _go_on) -> None:
+        super().__init__(store)
+        self._check = check
+        self._written: dict[str, tuple[int, str]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def written(self) -> tuple[Written, ...]:
+        """Every object written so far, by key; the last writing counts."""
+        tags = getattr(self._store, "tags", {})
+        with self._lock:
+            held = sorted(self._written.items())
+        return tuple(Written(key, size, digest, tags.get(key)) for key, (size, digest) in held)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object."""
+        self._check()
+        noted = _described(value)
+        await super().set(key, value)
+        self._note(key, noted)
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write an object."""
+        self._check()
+        noted = _described(value)
+        super().set_sync(key, value)
+        self._note(key, noted)
+
+    def _note(self, key: str, noted: tuple[int, str]) -> None:
+        with self._lock:
+            self._written[key] = noted
+
+
+def _described(value: Buffer) -> tuple[int, str]:
+    content = memoryview(value.as_buffer_like())
+    return content.nbytes, hashlib.sha256(content).hexdigest()

@@ -1,0 +1,309 @@
+"""Working: one task of a build, from pixels to its record, by whoever does it.
+
+A task is done by anyone, any number of times.  Its record is stored by the same hands, after
+all it wrote is durable, so no task is lost with the process that handed it out.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from zarr.abc.store import Store
+
+from spacenet_cube.core.grid import Block
+from spacenet_cube.core.inputs import COORDINATES
+from spacenet_cube.core.manifest import Stored
+from spacenet_cube.core.mosaic import blank_pixels, mosaic
+from spacenet_cube.core.overview import halve
+from spacenet_cube.core.plan import Plan
+from spacenet_cube.core.records import Record, Written
+from spacenet_cube.core.tasks import Task, half
+from spacenet_cube.core.units import Unit
+from spacenet_cube.errors import CubeError, StoreError
+from spacenet_cube.ledger import Ledger
+from spacenet_cube.read import reader
+from spacenet_cube.resampling import resample
+from spacenet_cube.scratch import scratch_folder
+from spacenet_cube.staging import Stage
+from spacenet_cube.storage import FAULTS, Location, RecordingStore, settle
+from spacenet_cube.write import level_arrays, write_coordinates
+
+_INDEX = "source_index"
+
+
+def _go_on() -> None:
+    """Nothing is against it."""
+
+
+class StoppedError(CubeError):
+    """A task was told to stop; what it wrote has no record."""
+
+
+class Here:
+    """What tasks of this process share, and other machines do not.
+
+    Parameters
+    ----------
+    stage
+        Mirrors of remote scenes.
+    """
+
+    def __init__(self, stage: Stage | None = None) -> None:
+        self.stage, self._stopped = stage, threading.Event()
+
+    def stop(self) -> None:
+        """Let no task write or begin anything more."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Refuse to go on after `stop`."""
+        if self._stopped.is_set():
+            message = "stopped; run the same command again to go on"
+            raise StoppedError(message)
+
+
+def do_task(plan: Plan, cube: Location, task: Task, *, here: Here | None = None) -> Record:
+    """Do one task and store its record.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    task
+        What to do.
+    here
+        What is shared with other tasks of this process; by default a unit has mirrors of its
+        own.
+
+    Returns
+    -------
+    Record
+        What it wrote.
+
+    Raises
+    ------
+    SourceError
+        If a scene cannot be read.
+    StoreError
+        If the target refuses or fails.
+    StoppedError
+        If it was told to stop.
+    """
+    mine = here or Here()
+    mine.check()
+    with recorded(cube, task.name, task.inputs, mine.check, task.held) as store:
+        if task.kind == "renumber" and _are_as_held(cube, task):
+            _renumber(plan, cube, task, store)
+        elif task.level == 0:
+            stage = mine.stage if task.kind == "unit" else None
+            build_unit(plan, cube, _unit(plan, task.number), store, stage=stage, check=mine.check)
+        else:
+            build_overview(plan, cube, task.level, task.block, store)
+    return store.record
+
+
+def _unit(plan: Plan, number: int) -> Unit:
+    """The unit of a number; units need not stand in the order of their numbers."""
+    return next(unit for unit in (plan.units[number], *plan.units) if unit.number == number)
+
+
+def do_coordinates(plan: Plan, cube: Location, inputs: str) -> Record:
+    """Write the small arrays of every level and store their record.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    inputs
+        Digest of what they are made from.
+
+    Returns
+    -------
+    Record
+        What was written.
+
+    Raises
+    ------
+    StoreError
+        If the target refuses or fails.
+    """
+    with recorded(cube, COORDINATES, inputs) as store:
+        write_coordinates(plan, cube, store)
+    return store.record
+
+
+class _Recording(RecordingStore):
+    """What a task writes through, and its record afterwards."""
+
+    record: Record
+
+
+@contextmanager
+def recorded(
+    cube: Location,
+    name: str,
+    inputs: str,
+    check: Callable[[], None] = _go_on,
+    held: tuple[Stored, ...] = (),
+) -> Iterator[_Recording]:
+    """Store the record of what is written in a block, once that is durable.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is.
+    name
+        Name of the task.
+    inputs
+        Digest of what it is made from.
+    check
+        Called before each object is written; what it raises ends the task.
+    held
+        Objects that are there already, which the record tells of too.
+
+    Yields
+    ------
+    RecordingStore
+        To write through; its ``record`` is there afterwards.
+
+    Raises
+    ------
+    StoreError
+        If the target refuses or fails.
+    """
+    store = _Recording(cube.store(), check)
+    yield store
+    found = {one.key: Written(one.key, one.size_bytes, one.sha256) for one in held}
+    written = store.written
+    found |= {one.key: one for one in written}
+    record = Record(name, inputs, tuple(sorted(found.values(), key=lambda one: one.key)))
+    try:
+        settle(cube, [one.key for one in written])
+    except FAULTS as error:
+        raise StoreError(
+            f"what {name} wrote to {cube.url} cannot be put on the disk: {cube.told(error)}; free "
+            "space or mend the disk, then run the same command again"
+        ) from error
+    Ledger(cube).record(record)
+    store.record = record
+
+
+def build_unit(
+    plan: Plan,
+    cube: Location,
+    unit: Unit,
+    store: Store,
+    *,
+    stage: Stage | None = None,
+    check: Callable[[], None] = _go_on,
+) -> None:
+    """Do one work unit: read, mosaic, encode and write it, and its first overview.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    unit
+        Which part of it to do.
+    store
+        What is written through.
+    stage
+        Mirrors shared with other units; by default the unit has its own.
+    check
+        Called before each part of it; what it raises ends the unit.
+
+    Raises
+    ------
+    SourceError
+        If a scene cannot be read.
+    StoreError
+        If the target refuses or fails.
+    """
+    native, first = level_arrays(plan, 0, cube, store), half(unit.block)
+    above = blank_pixels(plan, (first.height, first.width)) if len(plan.levels) > 1 else None
+    with _staged(plan, unit, stage) as staged:
+        read = reader(plan.product.band_indexes, staged.local)
+        for part in unit.strips(plan.product.encoding.shard, plan.window_of):
+            check()
+            pixels = mosaic(plan, part, read, resample)
+            native.write(part.block, pixels)
+            if above is not None:
+                place = half(part.block).relative_to(first)
+                halve(pixels, plan.product.nodata, out=above.part(place))
+    if above is not None:
+        level_arrays(plan, 1, cube, store).write(first, above)
+
+
+@contextmanager
+def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
+    """Mirrors for a unit: the shared ones, or some of its own."""
+    if shared is not None:
+        try:
+            yield shared
+        finally:
+            shared.done(unit)
+        return
+    with scratch_folder() as folder, Stage(plan, folder, [unit]) as own:
+        yield own
+
+
+def build_overview(plan: Plan, cube: Location, level: int, block: Block, store: Store) -> None:
+    """Make one shard of an overview from the level below it.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    level
+        2 or more: the first overview is made with the units.
+    block
+        One shard of the level.
+    store
+        What is written through.
+
+    Raises
+    ------
+    StoreError
+        If the target refuses or fails, or the level below is damaged.
+    """
+    rows, cols = plan.levels[level - 1].shape_yx
+    top, left = block.row * 2, block.col * 2
+    below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
+    source, nodata = level_arrays(plan, level - 1, cube), plan.product.nodata
+    made = blank_pixels(plan, (block.height, block.width))
+    # Half of it at a time, as units do: so the overviews need no more memory than the units.
+    for part in below.strips(source.shard_px):
+        halve(source.read(part), nodata, out=made.part(half(part).relative_to(block)))
+    level_arrays(plan, level, cube, store).write(block, made)
+
+
+def _renumber(plan: Plan, cube: Location, task: Task, store: Store) -> None:
+    """Give the scenes of a unit and its first overview, or of an overview, new numbers."""
+    level_arrays(plan, task.level, cube, store).renumber(task.block, task.numbers)
+    if task.level == 0 and len(plan.levels) > 1:
+        level_arrays(plan, 1, cube, store).renumber(half(task.block), task.numbers)
+
+
+def _are_as_held(cube: Location, task: Task) -> bool:
+    """Whether no `source_index` of a task was renumbered yet, by an update that was stopped."""
+    try:
+        return all(
+            hashlib.sha256((cube / one.key).read_bytes()).hexdigest() == one.sha256
+            for one in task.held
+            if _INDEX in one.key.split("/")
+        )
+    except FileNotFoundError:
+        return False
+    except FAULTS as error:
+        raise StoreError(
+            f"reading {cube.url} back failed: {cube.told(error)}; run the same command again"
+        ) from error
