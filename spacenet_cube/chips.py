@@ -92,18 +92,17 @@ class Chips(Sequence[xr.Dataset]):
     def chip(self, index: int) -> Chip:
         """Where one chip lies and what is known of it."""
         block = self._blocks([index])[0]
-        box = replace(self.part.grid, shape_yx=(block.height, block.width))
-        moved = replace(
-            box, transform=box.transform @ box.transform.translation(block.col, block.row)
+        (west, north), (east, south) = (
+            self.part.grid.transform @ (block.col + far, block.row + far)
+            for far in (0, self.size_px)
         )
-        edges = moved.box
         return Chip(
             block.row,
             block.col,
             self.size_px,
             None if self.chosen is None else self.chosen.names[self.owner[index]],
             float(self.valid_px[index]) / self.size_px**2,
-            (edges.west, edges.south, edges.east, edges.north),
+            (west, south, east, north),
             self.part.grid.crs,
         )
 

@@ -263,8 +263,9 @@ def _touching(shapes: Any, blocks: tuple[Block, ...]) -> list[NDArray[np.int64]]
     near = edges.reshape(-1, 4) + np.array([-_NEAR_PX, -_NEAR_PX, _NEAR_PX, _NEAR_PX])
     hits, found = shapely.STRtree(shapes).query(shapely.box(*near.T), predicate="intersects")
     order = np.lexsort((found, hits))
-    ends = np.searchsorted(hits[order], np.arange(len(blocks) + 1))
-    return [found[order][first:last] for first, last in pairwise(ends.tolist())]
+    hits, found = hits[order], found[order]
+    ends = np.searchsorted(hits, np.arange(len(blocks) + 1))
+    return [found[first:last] for first, last in pairwise(ends.tolist())]
 
 
 def _on_pixels(shapes: "geopandas.GeoSeries", grid: Grid, buffer_m: float) -> Any:  # noqa: ANN401
