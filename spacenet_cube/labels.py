@@ -5,6 +5,7 @@ Each block then burns those features that touch it, and nothing else is sent to 
 """
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,8 @@ type Labels = "geopandas.GeoDataFrame | str | os.PathLike[str]"
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _SUFFIXES = (".geojson", ".json")
 _TILE_PX = 512
+_ONE_AT_A_TIME = threading.Lock()
+"""rasterio catches a warning of its own while it burns; two threads at it would let it escape."""
 _NEAR_PX = 2
 """How far outside a block a line may lie that GDAL still burns in it."""
 _PARTS_OF_A_PX = 1 << 24
@@ -158,12 +161,13 @@ class _Burn:
 
     def _burned(self, shapes: Any, values: NDArray[Any], tile: Block) -> NDArray[Any]:  # noqa: ANN401
         out = np.full((tile.height, tile.width), self.fill, values.dtype)
-        burner.rasterize(
-            zip(shapes, values.tolist(), strict=True),
-            out=out,
-            transform=Affine(1, 0, tile.col, 0, -1, -tile.row),
-            all_touched=self.all_touched,
-        )
+        with _ONE_AT_A_TIME:
+            burner.rasterize(
+                zip(shapes, values.tolist(), strict=True),
+                out=out,
+                transform=Affine(1, 0, tile.col, 0, -1, -tile.row),
+                all_touched=self.all_touched,
+            )
         return out
 
 

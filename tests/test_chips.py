@@ -234,6 +234,14 @@ def test_chips_of_a_cube_are_those_that_numpy_counts(cube):
     assert any(0.7 <= share < 1 for share in expected.values())
 
 
+def test_a_chip_just_short_of_its_share_is_dropped(cube):
+    # Half of 225 pixels is 112.5, so 113 are needed.
+    found = cube.spacenet.chips(15, stride=1, valid=0.5).windows
+
+    counts = {round(chip.share_valid * 225) for chip in found}
+    assert min(counts) >= 113
+
+
 @pytest.mark.parametrize("valid", [0.0, 0.5, 1.0])
 def test_chips_that_know_no_overview_are_the_same(url, cube, valid):
     with xr.open_zarr(url, decode_coords="all") as plain:
