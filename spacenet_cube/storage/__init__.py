@@ -13,12 +13,13 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
-from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
+from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
 
 __all__ = [
     "FAULTS",
+    "DiskError",
     "Location",
     "RecordingStore",
     "array_settings",
@@ -28,7 +29,6 @@ __all__ = [
     "etag_of",
     "explain",
     "from_environment",
-    "is_refusal",
     "locate",
     "name_of",
     "remove_empty",
