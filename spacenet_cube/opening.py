@@ -56,10 +56,15 @@ class LevelOpener:
         """Pickle without what may be a secret; see `spacenet_cube.storage.secrets`."""
         return _opener, (self.url, *sealed(self.storage_options))
 
-    def __call__(self, number: int) -> xr.Dataset:
+    def __call__(self, number: int, *, chunks: Chunks = "shard") -> xr.Dataset:
         """Open the level of that number; -1 is the coarsest."""
         root = open_root(self.url, self.storage_options)
-        return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
+        return _open_level(root, levels(dict(root.attrs))[number], chunks, self)
+
+    @property
+    def unsafe_options(self) -> tuple[str, ...]:
+        """Names of those options that may hold a secret: all that are not ours, sorted."""
+        return tuple(sorted(locate(self.url, self.storage_options).extra))
 
 
 def _opener(url: str, options: Mapping[str, Any] | None, ticket: tuple[int, int]) -> LevelOpener:
