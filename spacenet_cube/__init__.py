@@ -25,15 +25,19 @@ from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
     from spacenet_cube.building import build
+    from spacenet_cube.chips import Chips
     from spacenet_cube.core.bands import SENSORS, Band
+    from spacenet_cube.core.chipping import Chip
     from spacenet_cube.core.condition import BuildStatus
     from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.corpus import Corpus, open_corpus
     from spacenet_cube.distributing import connect
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
+    from spacenet_cube.labels import read_labels
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
@@ -69,6 +73,11 @@ _HOMES = {
     "repair": "repairing",
     "Repaired": "repairing",
     "open_cube": "opening",
+    "open_corpus": "corpus",
+    "Corpus": "corpus",
+    "Chips": "chips",
+    "Chip": "core.chipping",
+    "read_labels": "labels",
     "cube_info": "info",
     "quicklook": "drawing",
     "SENSORS": "core.bands",
@@ -100,6 +109,11 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "repair",
     "Repaired",
     "open_cube",
+    "open_corpus",
+    "Corpus",
+    "Chips",
+    "Chip",
+    "read_labels",
     "cube_info",
     "quicklook",
     "SENSORS",

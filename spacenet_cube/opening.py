@@ -17,7 +17,8 @@ from dask.base import tokenize
 from pyproj.exceptions import CRSError
 from zarr.errors import GroupNotFoundError
 
-from spacenet_cube.accessor import OPEN_LEVEL
+from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
+from spacenet_cube.analysis.parts import OPEN_LEVEL, STORED_LEVEL
 from spacenet_cube.core.foreign import unsound, unsound_shapes
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.core.wanted import refuse_files
@@ -55,10 +56,15 @@ class LevelOpener:
         """Pickle without what may be a secret; see `spacenet_cube.storage.secrets`."""
         return _opener, (self.url, *sealed(self.storage_options))
 
-    def __call__(self, number: int) -> xr.Dataset:
+    def __call__(self, number: int, *, chunks: Chunks = "shard") -> xr.Dataset:
         """Open the level of that number; -1 is the coarsest."""
         root = open_root(self.url, self.storage_options)
-        return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
+        return _open_level(root, levels(dict(root.attrs))[number], chunks, self)
+
+    @property
+    def unsafe_options(self) -> tuple[str, ...]:
+        """Names of those options that may hold a secret: all that are not ours, sorted."""
+        return tuple(sorted(locate(self.url, self.storage_options).extra))
 
 
 def _opener(url: str, options: Mapping[str, Any] | None, ticket: tuple[int, int]) -> LevelOpener:
@@ -367,6 +373,7 @@ def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpe
     cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
     cube.attrs = {**root.attrs, **cube.attrs}
     cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
+    cube["image"].encoding[STORED_LEVEL] = level.number
     if chunks is None:
         return cube
     token = tokenize(opener.url, level.name, dict(root.attrs))
