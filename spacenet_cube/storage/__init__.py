@@ -13,14 +13,20 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
+from spacenet_cube.storage.draft import Draft, Fork
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
+from spacenet_cube.storage.repository import MovedFault, Repository
 
 __all__ = [
     "FAULTS",
+    "Draft",
+    "Fork",
     "Location",
+    "MovedFault",
     "RecordingStore",
+    "Repository",
     "array_settings",
     "create",
     "entries",

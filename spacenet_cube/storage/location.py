@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,10 +17,12 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
-from spacenet_cube.errors import StoreError
+from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.storage.address import Address, is_versioned, parse_address
 from spacenet_cube.storage.faults import FAULTS, explain, is_refusal
 from spacenet_cube.storage.s3 import S3Bucket, s3fs_arguments
 from spacenet_cube.storage.stream import PartStream
+from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
 
 _LOCAL = {"", "file", "local"}
 _S3 = {"s3", "s3a"}
@@ -55,10 +57,31 @@ class Location:
         return self.scheme in _LOCAL
 
     @cached_property
+    def address(self) -> Address | None:
+        """The location of a versioned cube, taken apart; None for any other."""
+        return parse_address(self.url) if is_versioned(self.url) else None
+
+    @property
+    def plain(self) -> "Location":
+        """The folder that a versioned cube's repository is; any other location itself."""
+        return self if self.address is None else Location(self.address.place, self.options)
+
+    def at(self, version: str | None) -> "Location":
+        """The same place of a versioned cube at another of its versions."""
+        assert self.address is not None, "only a versioned cube has versions"
+        return Location(replace(self.address, version=version).url, self.options)
+
+    def pinned(self) -> "Location":
+        """The version that a versioned cube has now, by its snapshot; any other place itself."""
+        return self if self.address is None else self.at(self.fs.snapshot)
+
+    @cached_property
     def fs(self) -> Any:  # noqa: ANN401 - fsspec ships no types
         """The fsspec filesystem; listings are never cached, because builds change them."""
         if self.is_local:
             return LocalFileSystem(auto_mkdir=True)
+        if self.address is not None:
+            return VersionFiles(self.address.place, self.options, self.address.version)
         try:
             return fsspec.filesystem(self.scheme, **self._arguments())
         except (ValueError, ImportError) as error:
@@ -74,6 +97,8 @@ class Location:
     @cached_property
     def path(self) -> str:
         """The location as its filesystem names it."""
+        if self.address is not None:
+            return f"/{self.address.key}"
         return str(self.fs._strip_protocol(self.url))  # noqa: SLF001 - fsspec has no public way
 
     @cached_property
@@ -85,10 +110,17 @@ class Location:
 
     def __truediv__(self, part: str) -> "Location":
         """A location below this one."""
+        if self.address is not None:
+            below = Location(self.address.below(part).url, self.options, self.extra)
+            if "fs" in self.__dict__ and self.address.is_repository:
+                below.__dict__["fs"] = self.fs
+            return below
         return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra)
 
     def beside(self, suffix: str) -> "Location":
-        """The location of this name with a suffix."""
+        """The location of this name with a suffix; of a versioned cube, beside its repository."""
+        if self.address is not None:
+            return self.plain.beside(suffix)
         return Location(self.url.rstrip("/") + suffix, self.options, self.extra)
 
     def told(self, error: BaseException) -> str:
@@ -103,6 +135,8 @@ class Location:
         """
         if self.is_local:
             return LocalStore(self.path, read_only=read_only)
+        if self.address is not None:
+            return VersionStore(self.fs.store)
         if self._bucket is not None and not read_only:
             return self._bucket.store(urlsplit(self.url).path.strip("/"))
         return FsspecStore.from_url(
@@ -289,6 +323,8 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
     's3://bucket/cubes'
     """
     text = str(url)
+    if is_versioned(text):
+        return _versioned(parse_address(text), options)
     if "://" not in text:
         return Location(str(Path(text).expanduser().absolute()))
     try:
@@ -304,6 +340,25 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
         return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
     own, extra = _sorted_out(options)
     return Location(text.rstrip("/"), own, extra)
+
+
+def _versioned(
+    address: Address, options: StorageOptions | Mapping[str, Any] | None
+) -> Location:
+    """The location of a versioned cube, or of a folder that holds some."""
+    plain = locate(address.place, options)
+    if plain.scheme not in _LOCAL | _S3:
+        raise StoreError(
+            f"versioned cubes cannot lie at {plain.url}; use icechunk+s3://bucket/prefix or "
+            "icechunk+file:///folder"
+        )
+    if plain.extra:
+        raise RecipeError(
+            f"{', '.join(sorted(plain.extra))} are options of fsspec, which icechunk does not know;"
+            " use profile, endpoint_url, region, anonymous or requester_pays"
+        )
+    place = plain.path if plain.is_local else plain.url
+    return Location(replace(address, place=place).url, plain.options)
 
 
 def _sorted_out(

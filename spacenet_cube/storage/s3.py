@@ -43,7 +43,7 @@ _FORKED = [False]
 def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
     """Keyword arguments of `s3fs.S3FileSystem`; none of them is a secret."""
     client: dict[str, Any] = {"region_name": options.region} if options.region else {}
-    style = "path" if _by_path(options) else "auto"
+    style = "path" if addresses_by_path(options) else "auto"
     found: dict[str, Any] = {
         "anon": options.anonymous,
         "requester_pays": options.requester_pays,
@@ -63,7 +63,7 @@ def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
     return found
 
 
-def _by_path(options: StorageOptions) -> bool:
+def addresses_by_path(options: StorageOptions) -> bool:
     """Whether the bucket stands in the path: as said, or wherever the server is not AWS."""
     elsewhere = any(os.environ.get(name) for name in _ENDPOINT_VARIABLES)
     return options.addresses_by_path or (elsewhere and options.path_style is None)
@@ -179,7 +179,7 @@ def _client(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
 def _store(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
     """One client for all threads."""
     session = botocore.session.Session(profile=options.profile)
-    (endpoint, region), by_path = _resolved(session, options), _by_path(options)
+    (endpoint, region), by_path = resolved(session, options), addresses_by_path(options)
     wait = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
     settings: dict[str, Any] = {
         "region": region,
@@ -209,7 +209,7 @@ def _with_bucket(endpoint: str, bucket: str) -> str:
     return f"{scheme}://{bucket}.{host}"
 
 
-def _resolved(session: Any, options: StorageOptions) -> tuple[str, str]:  # noqa: ANN401
+def resolved(session: Any, options: StorageOptions) -> tuple[str, str]:  # noqa: ANN401
     """Endpoint and region as botocore finds them in options, profile and environment."""
     region = options.region or session.get_config_variable("region") or _FALLBACK_REGION
     client = session.create_client(
