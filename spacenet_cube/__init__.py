@@ -26,6 +26,7 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from spacenet_cube.building import build
     from spacenet_cube.core.bands import SENSORS, Band
+    from spacenet_cube.core.condition import BuildStatus
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.sample import write_sample
+    from spacenet_cube.status import build_status
     from spacenet_cube.surveying import survey
     from spacenet_cube.updating import Updated, update
 
@@ -52,6 +54,8 @@ _HOMES = {
     "build": "building",
     "update": "updating",
     "Updated": "updating",
+    "build_status": "status",
+    "BuildStatus": "core.condition",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "drawing",
@@ -73,6 +77,8 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "build",
     "update",
     "Updated",
+    "build_status",
+    "BuildStatus",
     "open_cube",
     "cube_info",
     "quicklook",

@@ -5,7 +5,9 @@ Heavy imports wait until a command runs, so that ``--help`` answers at once.
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -188,9 +190,12 @@ def build_command(
     to: TargetOption = "cubes",
     workers: WorkersOption = None,
     profile: ProfileOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a published cube.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Discard what stands there.")] = False,
     update_only: Annotated[
         bool, typer.Option("--update", help="Rebuild only what changed in the sources.")
+    ] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take over from a builder that is gone for good.")
     ] = False,
     scratch: ScratchOption = None,
     bbox: BboxOption = None,
@@ -201,7 +206,7 @@ def build_command(
     requester_pays: RequesterPaysOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build cubes and publish them."""
+    """Build cubes and publish them; go on with what was stopped."""
     from spacenet_cube.building import build, check_target
     from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import Bars
@@ -220,6 +225,7 @@ def build_command(
         for one, _ in planned:
             common: dict[str, Any] = {
                 "workers": workers,
+                "break_lock": break_lock,
                 "target_options": target,
                 "scratch": scratch,
                 "progress": Bars(shown, one.product.name).tell,
@@ -236,6 +242,26 @@ def build_command(
                 typer.echo(url)
     if as_json:
         _print_json({"recipe": recipe, "cubes": built})
+
+
+@app.command("status")
+def status_command(
+    cube: CubeArgument,
+    target_option: TargetOptionsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far the build of a cube has come, what failed and why, and who is at work."""
+    from spacenet_cube.core.access import options_of_pairs
+    from spacenet_cube.status import build_status
+    from spacenet_cube.terminal import status_table
+
+    found = build_status(cube, target_options=options_of_pairs(target_option or ()))
+    if as_json:
+        _print_json(found.to_dict())
+        return
+    from rich.console import Console
+
+    Console().print(status_table(found))
 
 
 @app.command("info")
@@ -356,19 +382,38 @@ def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
 
 
 def main() -> None:
-    """Run a command; leave with 0 done, 1 the work failed, 2 the request was wrong."""
+    """Run a command; leave with 0 done, 1 the work failed, 2 the request was wrong.
+
+    Stopped by Ctrl-C it leaves with 130, by SIGTERM with 143, and within seconds: what is
+    waiting for a store that does not answer is not waited for.
+    """
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if not stopped:
+            threading.Timer(_GRACE_S, _leave_at_once, [_STOPPED, 128 + number]).start()
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         app()
-    except CubeError as error:
+    except BaseException as error:
+        if stopped:
+            _leave_at_once(_STOPPED, 128 + stopped[0])
+        _end(error)
+        raise
+
+
+def _end(error: BaseException) -> None:
+    """Leave as an error asks for; return where it has no message of its own."""
+    if isinstance(error, CubeError):
         _leave(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _leave("stopped; what was being built is not published", 130)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
-        if os.environ.get("SPACENET_CUBE_DEBUG"):
-            raise
+    if isinstance(error, Exception) and not os.environ.get("SPACENET_CUBE_DEBUG"):
         _leave(
             f"unexpected {type(error).__name__}: {error}; this is a fault of spacenet-cube: "
             "please report it with what SPACENET_CUBE_DEBUG=1 shows",
@@ -376,6 +421,17 @@ def main() -> None:
         )
 
 
+_GRACE_S = 5.0
+_STOPPED = "stopped; nothing is published yet, and the same command goes on from here"
+
+
 def _leave(message: str, code: int) -> None:
     typer.echo(f"spacenet-cube: {message}", err=True)
     sys.exit(code)
+
+
+def _leave_at_once(message: str, code: int) -> None:
+    """Leave without waiting for threads that a store keeps waiting."""
+    typer.echo(f"spacenet-cube: {message}", err=True)
+    sys.stdout.flush()
+    os._exit(code)

@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from spacenet_cube.core.condition import BuildStatus
     from spacenet_cube.core.cost import Sample
     from spacenet_cube.core.plan import Plan
     from spacenet_cube.surveying import Survey
@@ -151,6 +152,35 @@ def _cost_told(cost: Mapping[str, Any], left_out: int) -> dict[str, str]:
         "writing, $": f"{cost['target_requests_usd']:,.2f}",
         "keeping, $ a month": f"{cost['storage_usd_month']:,.2f}",
     }
+
+
+def status_table(found: "BuildStatus") -> Table:
+    """How far a build has come, as a table.
+
+    Parameters
+    ----------
+    found
+        What `build_status` tells.
+
+    Returns
+    -------
+    rich.table.Table
+        Ready to print.
+    """
+    table = Table(title=found.cube, show_header=False)
+    table.add_column("", style="bold")
+    table.add_column("")
+    table.add_row("published", "yes" if found.published else "no")
+    if found.plan is not None:
+        table.add_row("plan", found.plan[:12])
+    for name, level in found.levels.items():
+        table.add_row(name, f"{level.done:,} of {level.of:,} tasks done")
+    table.add_row("in flight", ", ".join(found.in_flight) or "nothing")
+    for name, why in found.failed.items():
+        table.add_row(f"failed: {name}", why)
+    table.add_row("stored", size(found.stored_bytes))
+    table.add_row("builder", found.holder or "nobody")
+    return table
 
 
 def plan_table(figures: Sequence[Mapping[str, Any]]) -> Table:

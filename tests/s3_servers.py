@@ -46,11 +46,24 @@ def wait_for(port: int, seconds: float) -> bool:
     return False
 
 
+_ONE_BY_ONE = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+app = DomainDispatcherApplication(create_backend_app)
+run_simple(sys.argv[2], int(sys.argv[4]), app, threaded=False)
+"""
+
+
 @contextmanager
-def moto() -> Iterator[str]:
-    """A moto server in a process of its own; its address."""
+def moto(*, at_once: bool = True) -> Iterator[str]:
+    """A moto server in a process of its own; its address.
+
+    It looks and stores in two steps, so where conditions count it must do one request after
+    the other, as ``at_once=False`` makes it.
+    """
     port = free_port()
-    program = "from moto.server import main; main()"
+    program = "from moto.server import main; main()" if at_once else _ONE_BY_ONE
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program, "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
@@ -100,6 +113,8 @@ class Proxy:
     url: str
     seen: list[Seen] = field(default_factory=list)
     fault: Fault | None = None
+    lose: Callable[[str, str], bool] | None = None
+    """Given method and path, whether the server's answer gets lost on its way back."""
     shorten: int = 0
     """How many of the next bodies lose their last byte, with a length that hides it."""
 
@@ -126,6 +141,9 @@ def proxy(upstream: str) -> Iterator[Proxy]:  # noqa: C901 - a handler and what 
             instead = found.fault(self.command, parts.path) if found.fault else None
             if instead is None:
                 status, headers, content = self.forward(body)
+                if found.lose and found.lose(self.command, parts.path):
+                    self.close_connection = True
+                    return
             else:
                 (status, content), headers = instead, {"Content-Type": "application/xml"}
             if found.shorten and status == 206 and self.command == "GET":

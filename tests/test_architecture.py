@@ -43,6 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "shelf",
             "staging",
             "running",
+            "status",
             "write",
         }
     ),
@@ -59,6 +60,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
+    ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",

@@ -17,6 +17,7 @@ from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.prices import GB, S3, Prices
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.schedule import schedule
+from spacenet_cube.core.tasks import tasks
 
 HEAD_BYTES = 1 << 16
 """Bytes of a remote header, as they are fetched."""
@@ -28,6 +29,8 @@ ASSUMED_SHARE: Mapping[str, float] = {"u": 0.45, "i": 0.45, "f": 0.8}
 """Stored bytes over raw ones, by kind of sample: 11-bit imagery in 16 bits comes to 0.37."""
 
 _IN_FLIGHT_PER_WORKER = 2
+_LISTINGS = 8
+_LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +275,9 @@ def _runs(places: set[tuple[int, int]], across: int) -> int:
 
 def _target(plan: Plan) -> Requests:
     """Objects written and, for the overviews above the first, read back."""
-    # The plan is stored beside the cube while it is built.
-    put = 1 + len(group_documents(plan))
+    # Beside the cube are the lock, the plan and a record a task while it is built, and the
+    # manifest afterwards; a sign of life every few seconds is not counted.
+    put = 1 + 1 + len(tasks(plan)) + 1 + 1 + len(group_documents(plan))
     get = 0
     for level in range(len(plan.levels)):
         put += len(coordinate_arrays(plan, level))
@@ -283,4 +287,4 @@ def _target(plan: Plan) -> Requests:
             objects += prod(-(-size // edge) for size, edge in zip(spec.shape, edges, strict=True))
         put += objects
         get += objects if 1 <= level < len(plan.levels) - 1 else 0
-    return Requests(list=2, get=get, put=put)
+    return Requests(list=_LISTINGS * -(-put // _LISTED), get=get, put=put)

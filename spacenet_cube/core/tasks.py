@@ -191,6 +191,19 @@ class Ready:
                 heappush(self._heap, entry)
 
 
+def level_of(name: str) -> int | None:
+    """Level that a task writes, by its name; None for what is no task of a level.
+
+    Examples
+    --------
+    >>> level_of("overview-3-000001"), level_of("coordinates")
+    (3, None)
+    """
+    kind, _, rest = name.partition("-")
+    level = rest.partition("-")[0]
+    return int(level) if kind in {"unit", "overview"} and level.isdecimal() else None
+
+
 def without(listed: Iterable[Task], done: Collection[str]) -> tuple[Task, ...]:
     """Tasks that are left, where those of some names are done."""
     return tuple(task for task in listed if task.name not in done)
