@@ -7,6 +7,7 @@ wait until they are asked for.  A chunk that is missing raises, and never passes
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import xarray as xr
@@ -18,9 +19,9 @@ from zarr.errors import GroupNotFoundError
 
 from spacenet_cube.accessor import OPEN_LEVEL
 from spacenet_cube.core.levels import Level, levels
-from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.errors import CubeError, RecipeError, StoreError
 from spacenet_cube.recipes import bundled_recipes, load_recipe
-from spacenet_cube.storage import FAULTS, Location, array_settings, locate
+from spacenet_cube.storage import FAULTS, Location, array_settings, is_versioned, locate
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
@@ -52,6 +53,7 @@ def open_cube(
     level: int | None = None,
     resolution: float | None = None,
     chunks: Chunks = "shard",
+    version: str | datetime | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Open a cube, or one of its overviews, lazily.
@@ -76,6 +78,9 @@ def open_cube(
         ``auto``: whole shards up to dask's ``array.chunk-size``.  A mapping: pixels along
         ``band``, ``y``, ``x``; what it leaves out is as ``shard``.  None: no dask, pixels
         are read at once when used.
+    version
+        Of a versioned cube: a tag, branch, snapshot or time; by default the newest.  The
+        dataset stays at that version, whatever is published later.
     storage_options
         How the storage is reached, as fsspec takes it.
 
@@ -106,10 +111,57 @@ def open_cube(
         cube = open_cube("AOI_2_Vegas", "MUL", root="cubes", level=2)
         cube.image.sel(band="nir1").where(cube.spacenet.valid).mean().compute()
     """
-    url = cube_url(cube, product, root)
+    url = pinned_url(cube_url(cube, product, root), version, storage_options)
     group = open_root(url, storage_options)
     chosen = choose_level(levels(dict(group.attrs)), level, resolution)
     return _open_level(group, chosen, chunks, LevelOpener(url, storage_options))
+
+
+def pinned_url(
+    url: str,
+    version: str | datetime | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the address of one version of a cube, which stays the same.
+
+    Parameters
+    ----------
+    url
+        Path or URL of a cube.
+    version
+        Of a versioned cube: a tag, branch, snapshot or time; by default the one that its
+        address names, or the newest.
+    storage_options
+        How the storage is reached.
+
+    Returns
+    -------
+    str
+        With the name of a snapshot; the same address where the cube is not versioned.
+
+    Raises
+    ------
+    RecipeError
+        If a version is asked of a cube that has none.
+    StoreError
+        If there is no such version, or it cannot be read.
+    """
+    where = locate(url, storage_options)
+    if where.address is None:
+        if version is not None:
+            raise RecipeError(
+                f"{url} is not a versioned cube, so it has no version {version}; leave it out, or "
+                "give an address that begins with icechunk+"
+            )
+        return url
+    if version is not None:
+        where = where.at(version.isoformat() if isinstance(version, datetime) else version)
+    try:
+        return where.pinned().url
+    except FileNotFoundError as error:
+        raise StoreError(_not_there(url, where)) from error
+    except FAULTS as error:
+        raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
 
 
 def cube_url(
@@ -157,7 +209,8 @@ def cube_url(
             "alone, or the name of an AOI with a product"
         )
     above = os.fspath(root or os.environ.get("SPACENET_CUBE_ROOT") or "cubes").rstrip("/")
-    return f"{above}/{name}/{_product_name(name, product)}.zarr"
+    suffix = "icechunk" if is_versioned(above) else "zarr"
+    return f"{above}/{name}/{_product_name(name, product)}.{suffix}"
 
 
 def _product_name(aoi: str, product: str) -> str:
@@ -237,10 +290,12 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
         be read.
     """
     where = locate(url, storage_options)
-    store = where.store(read_only=True)
     try:
+        store = where.store(read_only=True)
         with array_settings():
             group = zarr.open_group(store, mode="r", zarr_format=3)
+    except CubeError:
+        raise
     except (FileNotFoundError, GroupNotFoundError) as error:
         raise StoreError(_not_there(url, where)) from error
     except FAULTS as error:

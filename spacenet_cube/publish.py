@@ -211,7 +211,7 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
     """
     written = tuple(objects)
     *documents, (_, root) = group_documents(plan).items()
-    small = {f"{path}/{ROOT}": _json(document) for path, document in documents}
+    small = {f"{path}/{ROOT}": as_stored(document) for path, document in documents}
     try:
         wanted = {one.key: one for one in written}
         _compare(cube, wanted, also=small)
@@ -222,7 +222,7 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
         _compare(cube, wanted)
         made = manifest(plan.digest, root, (one.stored for one in wanted.values()))
         write_durably(cube.beside(place(made.digest)), made.content)
-        stands = create(cube / ROOT, _json(with_manifest(root, made)))
+        stands = create(cube / ROOT, as_stored(with_manifest(root, made)))
     except FAULTS as error:
         raise StoreError(
             f"publishing {cube.url} failed: {cube.told(error)}; run the same command again to go on"
@@ -234,21 +234,42 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
         )
 
 
-def _json(document: object) -> bytes:
+def as_stored(document: object) -> bytes:
+    """A document as the bytes that are stored."""
     return json.dumps(document, indent=1, allow_nan=False).encode()
 
 
 def _compare(cube: Location, wanted: Mapping[str, Written], *, also: Iterable[str] = ()) -> None:
     """Compare records with a listing, and remove what no record knows."""
     listing = entries(cube)
+    refuse_lost(cube.url, wanted, listing)
+    remove_keys(cube, set(listing) - set(wanted) - set(also))
+
+
+def refuse_lost(url: str, wanted: Mapping[str, Written], listing: Mapping[str, Entry]) -> None:
+    """Refuse to publish where an object is not as it was written.
+
+    Parameters
+    ----------
+    url
+        Where the cube is, for messages.
+    wanted
+        What was written, by key.
+    listing
+        What is there, by key.
+
+    Raises
+    ------
+    StoreError
+        If one is gone or another.
+    """
     lost = sorted(key for key, one in wanted.items() if not one.stands(listing))
     if lost:
         told = ", ".join(_difference(wanted[key], listing.get(key)) for key in lost[:_NAMED])
         raise StoreError(
-            f"{len(lost)} objects of {cube.url} are not as they were written ({told}), so it is "
+            f"{len(lost)} objects of {url} are not as they were written ({told}), so it is "
             "not published; run the same command again: it does again what they belong to"
         )
-    remove_keys(cube, set(listing) - set(wanted) - set(also))
 
 
 def _difference(wanted: Written, found: Entry | None) -> str:

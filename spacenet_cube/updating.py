@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import Means, carry_out, make_way, target_location
+from spacenet_cube.building import Means, carry_out, cube_location, make_way, runner
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import begun
 from spacenet_cube.core.difference import Difference, difference
@@ -24,6 +24,7 @@ from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import hold
 from spacenet_cube.publish import published_manifest, read_root, tidy, unpublish
 from spacenet_cube.storage import Location
+from spacenet_cube.versioning import update_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,11 @@ def update(
         If the target refuses or fails, or another builder is at work there; the cube stays
         unpublished, and what is done is kept.
     """
-    cube = target_location(to, target_options) / plan.cube_path
+    cube = cube_location(plan, to, target_options)
     means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    if cube.address is not None:
+        run = runner(plan, cube, means)
+        return _told(plan, cube, update_version(plan, cube, break_lock=break_lock, run=run))
     with hold(cube, break_lock=break_lock) as lock:
         found = _begin(plan, cube)
         if found is None or not _is_current(plan, cube, found):

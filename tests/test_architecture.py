@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "read",
             "recipes",
             "resampling",
+            "revisions",
             "sample",
             "surveying",
             "cache",
@@ -48,6 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"estimating", "resuming", "working"}),
+    frozenset({"versioning"}),
     frozenset({"building"}),
     frozenset({"updating"}),
     frozenset({"terminal"}),
@@ -108,6 +110,7 @@ ONE_HOME: dict[str, frozenset[str]] = {
     "s3fs": frozenset({"storage"}),
     "obstore": frozenset({"storage"}),
     "botocore": frozenset({"storage"}),
+    "icechunk": frozenset({"storage"}),
     "aiohttp": frozenset({"storage"}),
 }
 """Packages that understand URLs and credentials, and the module that does so for all others."""

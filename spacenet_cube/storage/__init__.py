@@ -4,6 +4,7 @@ A location hands out the fsspec filesystem, the Zarr store and ranged reads from
 description, so that they never disagree.
 """
 
+from spacenet_cube.storage.address import is_versioned
 from spacenet_cube.storage.arrays import array_settings
 from spacenet_cube.storage.durable import (
     create,
@@ -35,6 +36,7 @@ __all__ = [
     "explain",
     "from_environment",
     "is_refusal",
+    "is_versioned",
     "locate",
     "name_of",
     "remove_empty",

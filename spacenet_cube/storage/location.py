@@ -145,7 +145,11 @@ class Location:
 
     def exists(self) -> bool:
         """Whether anything is there.  A refusal is an error, and never an absence."""
-        return bool(self.fs.exists(self.path))
+        try:
+            return bool(self.fs.exists(self.path))
+        except FileNotFoundError:
+            # There is no repository.
+            return False
 
     def read_bytes(self) -> bytes:
         """The whole object."""
