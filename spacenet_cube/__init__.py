@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.core.versions import Version
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.revisions import history, rollback, tag
     from spacenet_cube.sample import write_sample
     from spacenet_cube.status import build_status
     from spacenet_cube.surveying import survey
@@ -56,6 +58,10 @@ _HOMES = {
     "Updated": "updating",
     "build_status": "status",
     "BuildStatus": "core.condition",
+    "history": "revisions",
+    "tag": "revisions",
+    "rollback": "revisions",
+    "Version": "core.versions",
     "open_cube": "opening",
     "cube_info": "info",
     "quicklook": "drawing",
@@ -79,6 +85,10 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Updated",
     "build_status",
     "BuildStatus",
+    "history",
+    "tag",
+    "rollback",
+    "Version",
     "open_cube",
     "cube_info",
     "quicklook",

@@ -272,9 +272,7 @@ def runner(plan: Plan, cube: Location, means: Means) -> Run:
             "an unversioned cube, without icechunk+"
         )
 
-    def run(
-        saved: Location, left: Job, watch: Watch, recorder: Recorder
-    ) -> dict[str, Record]:
+    def run(saved: Location, left: Job, watch: Watch, recorder: Recorder) -> dict[str, Record]:
         return work(plan, saved, left, means, watch, recorder=recorder)
 
     return run
@@ -319,7 +317,7 @@ def carry_out(plan: Plan, cube: Location, means: Means, lock: Lock) -> None:
     publish(plan, cube, (one for record in records.values() for one in record.objects))
 
 
-def work(  # noqa: PLR0913 - what a build needs
+def work(
     plan: Plan,
     cube: Location,
     left: Job,

@@ -19,7 +19,7 @@ from zarr.errors import GroupNotFoundError
 
 from spacenet_cube.accessor import OPEN_LEVEL
 from spacenet_cube.core.levels import Level, levels
-from spacenet_cube.errors import CubeError, RecipeError, StoreError
+from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.recipes import bundled_recipes, load_recipe
 from spacenet_cube.storage import FAULTS, Location, array_settings, is_versioned, locate
 
@@ -111,18 +111,20 @@ def open_cube(
         cube = open_cube("AOI_2_Vegas", "MUL", root="cubes", level=2)
         cube.image.sel(band="nir1").where(cube.spacenet.valid).mean().compute()
     """
-    url = pinned_url(cube_url(cube, product, root), version, storage_options)
-    group = open_root(url, storage_options)
+    url = cube_url(cube, product, root)
+    where = located(url, version, storage_options)
+    group = _root_at(url, where)
     chosen = choose_level(levels(dict(group.attrs)), level, resolution)
-    return _open_level(group, chosen, chunks, LevelOpener(url, storage_options))
+    opener = LevelOpener(url if where.address is None else where.url, storage_options)
+    return _open_level(group, chosen, chunks, opener)
 
 
-def pinned_url(
+def located(
     url: str,
     version: str | datetime | None = None,
     storage_options: Mapping[str, Any] | None = None,
-) -> str:
-    """Return the address of one version of a cube, which stays the same.
+) -> Location:
+    """Find one version of a cube, which stays the same whatever is published later.
 
     Parameters
     ----------
@@ -136,8 +138,8 @@ def pinned_url(
 
     Returns
     -------
-    str
-        With the name of a snapshot; the same address where the cube is not versioned.
+    Location
+        Its address names the snapshot, where the cube is versioned.
 
     Raises
     ------
@@ -153,11 +155,11 @@ def pinned_url(
                 f"{url} is not a versioned cube, so it has no version {version}; leave it out, or "
                 "give an address that begins with icechunk+"
             )
-        return url
+        return where
     if version is not None:
         where = where.at(version.isoformat() if isinstance(version, datetime) else version)
     try:
-        return where.pinned().url
+        return where.pinned()
     except FileNotFoundError as error:
         raise StoreError(_not_there(url, where)) from error
     except FAULTS as error:
@@ -289,13 +291,15 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
         If nothing is there, a build is unfinished, it is no cube of ours, or it cannot
         be read.
     """
-    where = locate(url, storage_options)
+    return _root_at(url, located(url, None, storage_options))
+
+
+def _root_at(url: str, where: Location) -> zarr.Group:
+    """The root group of a cube that was found."""
     try:
         store = where.store(read_only=True)
         with array_settings():
             group = zarr.open_group(store, mode="r", zarr_format=3)
-    except CubeError:
-        raise
     except (FileNotFoundError, GroupNotFoundError) as error:
         raise StoreError(_not_there(url, where)) from error
     except FAULTS as error:

@@ -13,7 +13,7 @@ from spacenet_cube.publish import read_root
 from spacenet_cube.storage import (
     FAULTS,
     Location,
-    MovedFault,
+    MovedError,
     Repository,
     from_environment,
     locate,
@@ -134,7 +134,7 @@ def _opened(cube: str | Path, options: Options) -> Iterator[tuple[Location, Repo
             f"there is no repository at {where.plain.url}; check the address, or build it with "
             "'spacenet-cube build ... --to icechunk+...'"
         ) from error
-    except MovedFault as error:
+    except MovedError as error:
         raise StoreError(
             f"another version of {where.url} was published meanwhile, so nothing was done; look "
             "at 'spacenet-cube history', then run the same command again"

@@ -31,9 +31,8 @@ from spacenet_cube.storage import (
     FAULTS,
     Draft,
     Location,
-    MovedFault,
+    MovedError,
     Repository,
-    entries,
     write_durably,
 )
 from spacenet_cube.working import Recorder, Recording, do_coordinates, record_of
@@ -42,7 +41,7 @@ Run = Callable[[Location, Job, Watch, Recorder], dict[str, Record]]
 """Does what is left of a build: given where it is read, what to do, who watches, and what gives
 each task what it writes through."""
 
-_SHARE = 10
+_SHARE, _DEAR_S = 10, 1.0
 _UNFINISHED = "an unfinished build"
 
 
@@ -58,6 +57,9 @@ class _State:
 
     root: bytes | None
     """Root document that it holds."""
+
+    branch: str | None
+    """Branch of what was begun."""
 
     begun: Begun | None
     """A build that can be gone on with."""
@@ -130,7 +132,7 @@ def build_version(
         state = _state(cube, replaces=replaces)
         step = _step(cube, wanted, state)
         if step != "finish":
-            _make(plan, cube, _draft(plan, cube, state, wanted, step), lock, run)
+            _make(plan, cube, _draft(plan, cube, state, wanted, step, lock), lock, run)
         _tidy(cube)
 
 
@@ -165,7 +167,7 @@ def update_version(plan: Plan, cube: Location, *, break_lock: bool, run: Run) ->
     with hold(cube, break_lock=break_lock) as lock:
         state = _state(cube, replaces=False)
         found = None if state.root is None else difference(plan, _attributes(cube, state.root))
-        draft = _updated(plan, cube, state, found)
+        draft = _updated(plan, cube, state, found, lock)
         if draft is not None:
             _make(plan, cube, draft, lock, run)
         _tidy(cube)
@@ -173,19 +175,20 @@ def update_version(plan: Plan, cube: Location, *, break_lock: bool, run: Run) ->
 
 
 def _updated(
-    plan: Plan, cube: Location, state: _State, found: Difference | None
+    plan: Plan, cube: Location, state: _State, found: Difference | None, lock: Lock
 ) -> Draft | None:
     """The draft of an update; None where the cube is what the plan would make."""
     wanted = begun(plan)
     if state.root is None or found is None:
         step = _step(cube, wanted, state)
-        return None if step == "finish" else _draft(plan, cube, state, wanted, step)
+        return None if step == "finish" else _draft(plan, cube, state, wanted, step, lock)
     told = _attributes(cube, state.root)["spacenet_cube"].get("plan")
     if found.is_empty and told == plan.digest:
         return None
     published_manifest(cube, state.root)
     mine = state.begun is not None and not state.begun.replaces
-    return _draft(plan, cube, state, wanted, "continue" if mine else "begin", base=state.root)
+    step: Step = "continue" if mine else "begin"
+    return _draft(plan, cube, state, wanted, step, lock, base=state.root)
 
 
 def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
@@ -207,16 +210,18 @@ def _state(cube: Location, *, replaces: bool) -> _State:
         try:
             repository = Repository(cube.plain.url, cube.options)
         except FileNotFoundError:
-            return _State(None, None, None, None, None, ledger.is_there)
+            return _State(None, None, None, None, None, None, ledger.is_there)
         tip = repository.tip()
-        branch = None if former is None else repository.tip(branch_of(former))
+        branches = [] if former is None else repository.branches(branch_of(former))
+        mine = repository.tip(branches[-1]) if branches else None
         # A branch has a commit of its own before the ledger tells of it.
-        published = branch is not None and branch == tip
-        lives = branch is not None and not published and repository.parent(branch) == tip
+        published = mine is not None and mine == tip
+        lives = mine is not None and not published and repository.parent(mine) == tip
     return _State(
         repository,
         tip,
         read_root(cube.at(tip)),
+        branches[-1] if branches else None,
         former if lives else None,
         former if published else None,
         ledger.is_there,
@@ -245,6 +250,7 @@ def _draft(
     state: _State,
     wanted: Begun,
     step: Step,
+    lock: Lock,
     *,
     base: bytes | None = None,
 ) -> Draft:
@@ -262,20 +268,24 @@ def _draft(
         The build.
     step
         ``continue`` to go on with what was begun.
+    lock
+        Names the branch: whoever had the lock before writes to another, which is removed.
     base
         Root document of the version that is updated; None to begin with nothing.
     """
-    ledger, former = Ledger(cube), state.begun
+    ledger, former, branch = Ledger(cube), state.begun, branch_of(wanted, lock.id)
     with _told(cube, "written"):
         repository = state.repository or Repository(cube.plain.url, cube.options, create=True)
-        if step == "continue" and former is not None:
+        if step == "continue" and former is not None and state.branch is not None:
+            repository.begin(branch, repository.snapshot(state.branch))
+            repository.drop(BUILDING, but=branch)
             if former.build != wanted.build:
                 ledger.begin(replace(wanted, replaces=former.replaces), plan)
-            return Draft(cube, repository, branch_of(former))
+            return Draft(cube, repository, branch)
         ledger.clear()
         repository.drop(BUILDING)
-        repository.begin(branch_of(wanted), repository.snapshot(None))
-        draft = Draft(cube, repository, branch_of(wanted))
+        repository.begin(branch, repository.snapshot(None))
+        draft = Draft(cube, repository, branch)
         if base is None:
             draft.clear()
         draft.put(_documents(plan))
@@ -312,9 +322,7 @@ def _make(plan: Plan, cube: Location, draft: Draft, lock: Lock, run: Run) -> Non
         raise
     records = {**left.kept, **done}
     if COORDINATES not in records:
-        records[COORDINATES] = do_coordinates(
-            plan, saved, left.coordinates, recorder=desk.recorded
-        )
+        records[COORDINATES] = do_coordinates(plan, saved, left.coordinates, recorder=desk.recorded)
     lock.check()
     _publish(plan, draft, [one for record in records.values() for one in record.objects])
 
@@ -359,7 +367,7 @@ def _told(cube: Location, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except MovedFault as error:
+    except MovedError as error:
         raise CubeExistsError(
             f"another version of {cube.url} was published meanwhile, so this one is not; run the "
             "same command again to build on top of that one"
@@ -372,10 +380,11 @@ def _told(cube: Location, what: str) -> Iterator[None]:
 
 
 class Desk:
-    """Where finished tasks are put, and saved from time to time, each with its record.
+    """Where finished tasks are put, and saved, each with its record.
 
-    Saving costs a few small objects however much is saved, so the time between two savings is
-    at least ten times what the last one took.
+    Saving writes a few small objects however many tasks it saves, so those that finish while
+    another is saved are saved together.  The repository's tables grow with the cube: where
+    saving takes over a second, it is done so seldom that it takes a tenth of the time.
 
     Parameters
     ----------
@@ -432,11 +441,8 @@ class Desk:
         with _told(cube, "written"):
             self._draft.merge(fork)
         self._waiting.append(store.record)
-        if time.monotonic() >= self._next_s and self._saving.acquire(blocking=False):
-            try:
-                self._save()
-            finally:
-                self._saving.release()
+        if time.monotonic() >= self._next_s:
+            self.save()
 
     def save(self) -> None:
         """Save what is finished.
@@ -447,15 +453,14 @@ class Desk:
             If the target refuses or fails.
         """
         with self._saving:
-            self._save()
-
-    def _save(self) -> None:
-        start_s = time.monotonic()
-        ready, self._waiting = self._waiting, []
-        if ready:
+            start_s = time.monotonic()
+            ready, self._waiting = self._waiting, []
+            if not ready:
+                return
             with _told(self._draft.cube, "written"):
                 self._draft.save(_UNFINISHED)
             for record in ready:
                 self._ledger.record(record)
-        end_s = time.monotonic()
-        self._next_s = end_s + _SHARE * (end_s - start_s)
+            end_s = time.monotonic()
+            took_s = end_s - start_s
+            self._next_s = end_s + (_SHARE * took_s if took_s > _DEAR_S else 0)

@@ -221,9 +221,7 @@ def recorded(
     store.record = record
 
 
-def record_of(
-    name: str, inputs: str, written: Iterable[Written], held: Iterable[Stored]
-) -> Record:
+def record_of(name: str, inputs: str, written: Iterable[Written], held: Iterable[Stored]) -> Record:
     """The record of a task.
 
     Parameters

@@ -70,15 +70,23 @@ def as_time(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def branch_of(build: Begun) -> str:
-    """Name of the branch that a build works on.
+def branch_of(build: Begun, claim: str = "") -> str:
+    """Name of the branch that a builder works on; no two builders work on one.
+
+    Parameters
+    ----------
+    build
+        What is built; builds that may go on with each other's work share what the name begins
+        with.
+    claim
+        Letters that name the builder; none for what the names of all of them begin with.
 
     Examples
     --------
-    >>> branch_of(Begun("0123456789abcdef" * 4, "", "", False, {}))
-    'build-0123456789ab'
+    >>> branch_of(Begun("", "", "0123456789abcdef" * 4, False, {}), "xyz")
+    'build-0123456789ab-xyz'
     """
-    return f"{BUILDING}{build.build[:12]}"
+    return f"{BUILDING}{build.settings[:12]}-{claim}"
 
 
 def repository_path(plan: Plan) -> str:

@@ -6,6 +6,7 @@ description, so that they never disagree.
 
 from spacenet_cube.storage.address import is_versioned
 from spacenet_cube.storage.arrays import array_settings
+from spacenet_cube.storage.draft import Draft, Fork
 from spacenet_cube.storage.durable import (
     create,
     entries,
@@ -14,18 +15,17 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
-from spacenet_cube.storage.draft import Draft, Fork
 from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
-from spacenet_cube.storage.repository import MovedFault, Repository
+from spacenet_cube.storage.repository import MovedError, Repository
 
 __all__ = [
     "FAULTS",
     "Draft",
     "Fork",
     "Location",
-    "MovedFault",
+    "MovedError",
     "RecordingStore",
     "Repository",
     "array_settings",

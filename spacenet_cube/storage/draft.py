@@ -16,7 +16,12 @@ from spacenet_cube.core.records import Entry
 from spacenet_cube.core.versions import MAIN
 from spacenet_cube.storage.durable import entries, settle
 from spacenet_cube.storage.location import Location
-from spacenet_cube.storage.repository import Repository, faults_told
+from spacenet_cube.storage.repository import (
+    Repository,
+    RepositoryError,
+    faults_told,
+    library,
+)
 from spacenet_cube.storage.versionfiles import DraftStore, VersionStore, put, sizes
 
 
@@ -49,7 +54,7 @@ class Draft:
 
     Raises
     ------
-    RepositoryFault
+    RepositoryError
         If the store fails.
     """
 
@@ -72,7 +77,7 @@ class Draft:
 
         Raises
         ------
-        RepositoryFault
+        RepositoryError
             If it cannot be.
         """
         with faults_told(), self._lock:
@@ -105,7 +110,7 @@ class Draft:
 
         Raises
         ------
-        RepositoryFault
+        RepositoryError
             If the store refuses or fails.
         """
         with faults_told(), self._lock:
@@ -122,11 +127,16 @@ class Draft:
 
         Raises
         ------
-        RepositoryFault
+        RepositoryError
             If the store refuses or fails, or another works on the branch too.
         """
         with faults_told(), self._lock:
-            held = self._live.amend(message, metadata=dict(facts or {}), allow_empty=True)
+            try:
+                held = self._live.amend(message, metadata=dict(facts or {}), allow_empty=True)
+            except library().RefNotFoundError as error:
+                raise RepositoryError(
+                    "another builder has taken over, and removed the branch of this one"
+                ) from error
             self._open_again()
         self._settle()
         return held
@@ -149,9 +159,9 @@ class Draft:
 
         Raises
         ------
-        MovedFault
+        MovedError
             If one was.
-        RepositoryFault
+        RepositoryError
             If the store fails.
         """
         self._repository.move(snapshot, self.base)

@@ -73,7 +73,11 @@ class Location:
 
     def pinned(self) -> "Location":
         """The version that a versioned cube has now, by its snapshot; any other place itself."""
-        return self if self.address is None else self.at(self.fs.snapshot)
+        if self.address is None:
+            return self
+        found = self.at(self.fs.snapshot)
+        found.__dict__["fs"] = self.fs
+        return found
 
     @cached_property
     def fs(self) -> Any:  # noqa: ANN401 - fsspec ships no types
@@ -346,9 +350,7 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
     return Location(text.rstrip("/"), own, extra)
 
 
-def _versioned(
-    address: Address, options: StorageOptions | Mapping[str, Any] | None
-) -> Location:
+def _versioned(address: Address, options: StorageOptions | Mapping[str, Any] | None) -> Location:
     """The location of a versioned cube, or of a folder that holds some."""
     plain = locate(address.place, options)
     if plain.scheme not in _LOCAL | _S3:

@@ -51,15 +51,15 @@ def library() -> Any:  # noqa: ANN401 - a module
     return icechunk
 
 
-class RepositoryFault(OSError):  # noqa: N818 - one of the FAULTS of storage
+class RepositoryError(OSError):
     """A fault of icechunk, told in one line, among the faults of storage."""
 
 
-class SilentFault(RepositoryFault, ConnectionError):
+class SilentError(RepositoryError, ConnectionError):
     """Nothing answered."""
 
 
-class MovedFault(RepositoryFault):
+class MovedError(RepositoryError):
     """A branch is not where it was thought to be: another has moved it."""
 
 
@@ -71,7 +71,9 @@ def faults_told() -> Iterator[None]:
     ------
     FileNotFoundError
         If there is no repository.
-    RepositoryFault
+    MovedError
+        If a branch is not where it was thought to be.
+    RepositoryError
         For anything else.
     """
     ice = library()
@@ -81,9 +83,9 @@ def faults_told() -> Iterator[None]:
         message = "there is no repository"
         raise FileNotFoundError(message) from error
     except ice.ConflictError as error:
-        raise MovedFault(_first_line(error)) from error
+        raise MovedError(_first_line(error)) from error
     except ice.IcechunkError as error:
-        kind = SilentFault if "dispatch failure" in str(error) else RepositoryFault
+        kind = SilentError if "dispatch failure" in str(error) else RepositoryError
         raise kind(_first_line(error)) from error
 
 
@@ -96,15 +98,18 @@ def credentials(profile: str | None) -> Any:  # noqa: ANN401 - icechunk is an ex
     """What icechunk asks for credentials: the usual chain, asked again every few minutes.
 
     It is pickled by its name and the profile's, wherever a store goes.
+
+    Raises
+    ------
+    NoCredentialsError
+        If the chain finds none.
     """
     found = botocore.session.Session(profile=profile).get_credentials()
     if found is None:
         raise NoCredentialsError
     frozen = found.get_frozen_credentials()
     until = datetime.now(UTC) + _CREDENTIALS_LAST
-    return library().S3StaticCredentials(
-        frozen.access_key, frozen.secret_key, frozen.token, until
-    )
+    return library().S3StaticCredentials(frozen.access_key, frozen.secret_key, frozen.token, until)
 
 
 def _storage(place: str, options: StorageOptions) -> "icechunk.Storage":
@@ -156,7 +161,7 @@ class Repository:
     ------
     FileNotFoundError
         If there is none.
-    RepositoryFault
+    RepositoryError
         If the store refuses or fails.
     StoreError
         If this process was forked from one that had a repository open.
@@ -206,7 +211,7 @@ class Repository:
         ------
         StoreError
             If it names none.
-        RepositoryFault
+        RepositoryError
             If the store fails.
         """
         with faults_told():
@@ -278,9 +283,9 @@ class Repository:
 
         Raises
         ------
-        MovedFault
+        MovedError
             If it is elsewhere.
-        RepositoryFault
+        RepositoryError
             If the store fails.
 
         Notes
@@ -290,22 +295,30 @@ class Repository:
         try:
             with faults_told():
                 self.inner.reset_branch(MAIN, snapshot, from_snapshot_id=expected)
-        except RepositoryFault:
+        except RepositoryError:
             if self.tip() != snapshot:
                 raise
 
     def begin(self, branch: str, snapshot: str) -> None:
-        """Make a branch at a snapshot, in place of one of that name."""
+        """Make a branch at a snapshot."""
         with faults_told():
-            if branch in self._branches():
-                self.inner.delete_branch(branch)
             self.inner.create_branch(branch, snapshot)
 
-    def drop(self, prefix: str) -> None:
-        """Remove every branch whose name begins so; snapshots stay."""
+    def branches(self, prefix: str) -> list[str]:
+        """Branches whose names begin so, the one with the newest snapshot last."""
+
+        def written_at(branch: str) -> datetime:
+            return self.inner.lookup_snapshot(self.inner.lookup_branch(branch)).written_at
+
+        with faults_told():
+            found = [branch for branch in self._branches() if branch.startswith(prefix)]
+            return sorted(found, key=written_at)
+
+    def drop(self, prefix: str, *, but: str | None = None) -> None:
+        """Remove every branch whose name begins so, but one; snapshots stay."""
         with faults_told():
             for branch in sorted(self._branches()):
-                if branch.startswith(prefix):
+                if branch.startswith(prefix) and branch != but:
                     self.inner.delete_branch(branch)
 
 

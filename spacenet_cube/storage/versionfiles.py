@@ -104,7 +104,7 @@ def sizes(store: Store) -> dict[str, int]:
 
     Raises
     ------
-    RepositoryFault
+    RepositoryError
         If the store fails.
     """
     with faults_told():
@@ -141,14 +141,14 @@ def put(store: Store, key: str, content: bytes) -> None:
 
     Raises
     ------
-    RepositoryFault
+    RepositoryError
         If the store refuses or fails.
     """
     with faults_told():
         sync(store.set(key, cpu.Buffer.from_bytes(content)))
 
 
-class VersionFiles(AbstractFileSystem):  # type: ignore[misc] - fsspec ships no types
+class VersionFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
     """The objects of one version as files, to be read and listed and no more.
 
     Parameters
@@ -164,7 +164,7 @@ class VersionFiles(AbstractFileSystem):  # type: ignore[misc] - fsspec ships no 
     ------
     FileNotFoundError
         If there is no repository.
-    RepositoryFault
+    RepositoryError
         If the store fails.
     StoreError
         If there is no such version.
@@ -213,13 +213,11 @@ class VersionFiles(AbstractFileSystem):  # type: ignore[misc] - fsspec ships no 
             return {"name": path, "size": 0, "type": "directory"}
         raise FileNotFoundError(path)
 
-    def cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **_: Any
-    ) -> bytes:
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         """The bytes of an object, or of a part of it."""
         part = None if start is None or end is None else RangeByteRequest(start, end)
         with faults_told():
             held = sync(self.store.get(path.strip("/"), default_buffer_prototype(), part))
         if held is None:
             raise FileNotFoundError(path)
-        return held.to_bytes()  # type: ignore[no-any-return]
+        return held.to_bytes()
