@@ -1,7 +1,6 @@
 """Kills: a process that builds is killed at a random moment, and the same command goes on."""
 
 import multiprocessing as mp
-import os
 import random
 import signal
 import tempfile
@@ -106,7 +105,7 @@ class Place:
         """Kill a build after some seconds, and go on."""
         process = self._start(to, server)
         time.sleep(moment_s)
-        os.kill(process.pid or 0, signal.SIGKILL)
+        process.kill()
         process.join()
         alive = process.exitcode == -signal.SIGKILL
         options = None if server is None else {"endpoint_url": server}

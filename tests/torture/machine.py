@@ -1,0 +1,215 @@
+"""A machine of states: builds, kills, new deliveries, updates, replacements, in any order.
+
+The model is one sentence: what is published equals a full build of some delivery that was asked
+for last, or nothing opens.  A kill is an exception at a random action on the disk, after which
+no action succeeds until the next command, as if the process were gone.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+import spacenet_cube as sc
+from spacenet_cube.core.begun import begun
+from tests.torture.ground import content, deliver, deliver_all, opens, plan_of
+from tests.torture.score import Score
+
+_CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir"})
+_MOST_ACTIONS = 400
+_STEPS = 50
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Kills:
+    """Lets actions on the disk below a folder succeed up to a number of them, and no more."""
+
+    def __init__(self) -> None:
+        self._below, self._left, self.fired = "", -1, 0
+        sys.addaudithook(self._see)
+
+    def arm(self, below: Path, after: int) -> None:
+        """Kill after so many actions."""
+        self._below, self._left = str(below), after
+
+    def disarm(self) -> None:
+        """Kill no more."""
+        self._left = -1
+
+    def _see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._left < 0 or not self._is_change(event, arguments):
+            return
+        if self._left:
+            self._left -= 1
+            return
+        self.fired += 1
+        raise Killed
+
+    def _is_change(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        if event == "open":
+            path, mode, _flags = arguments
+            writes = isinstance(mode, str) and bool(set("wax+") & set(mode))
+        else:
+            path, writes = (arguments or ("",))[0], event in _CHANGES
+        return writes and str(path).startswith(self._below)
+
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - made by mkdtemp
+"""Where the disk is memory, which does not wait for synchronisation."""
+
+KILLS = Kills()
+ANEW: dict[str, dict[str, bytes]] = {}
+"""Objects of cubes that were built at once, by what names the build."""
+COUNTS = {"commands": 0, "kills": 0, "published": 0}
+
+
+class Cube(RuleBasedStateMachine):
+    """One cube and its sources."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="machine-", dir=MEMORY))
+        self.source, self.to = self.home / "source", self.home / "cubes"
+        self.seed = 0
+        self.wanted: dict[str, bytes] | None = None
+        """What is published; None where nothing is, or a command was stopped."""
+
+    def teardown(self) -> None:
+        """Remove everything."""
+        KILLS.disarm()
+        ANEW.clear()
+        shutil.rmtree(self.home)
+
+    @property
+    def cube(self) -> str:
+        """Where the cube is."""
+        return str(self.to / "AOI" / "P.zarr")
+
+    @initialize()
+    def first_delivery(self) -> None:
+        """Deliver every scene."""
+        deliver_all(self.source)
+
+    @rule(name=st.sampled_from(["b.tif", "d.tif", "f.tif"]))
+    def deliver_again(self, name: str) -> None:
+        """Deliver a scene with other pixels."""
+        self.seed += 1
+        deliver(self.source, name, self.seed)
+
+    @rule()
+    def deliver_or_take_away(self) -> None:
+        """Add or remove a scene in the middle of the list, so that others get other numbers."""
+        path = self.source / "h.tif"
+        moved = self.source / "c.tif"
+        if path.exists():
+            path.rename(moved)
+        else:
+            moved.unlink(missing_ok=True)
+            deliver(self.source, "h.tif", self.seed + 1)
+
+    @rule(how=st.sampled_from(["build", "update", "replace"]), after=st.none() | st.integers(0))
+    def command(self, how: str, after: int | None) -> None:
+        """Run a command, and kill it after some actions on the disk."""
+        a_plan = plan_of(self.source)
+        before = self.seen()
+        COUNTS["commands"] += 1
+        if after is not None:
+            KILLS.arm(self.to, after % _MOST_ACTIONS)
+        try:
+            if how == "update":
+                sc.update(a_plan, self.to, workers=1, break_lock=True)
+            else:
+                replace = how == "replace"
+                sc.build(a_plan, self.to, workers=1, replace=replace, break_lock=True)
+        except Killed:
+            COUNTS["kills"] += 1
+            KILLS.disarm()
+            self.after_a_kill(a_plan, before)
+        except sc.CubeExistsError:
+            assert how == "build"
+            assert self.wanted is not None
+            assert self.seen() == before
+        else:
+            COUNTS["published"] += 1
+            self.expect(a_plan)
+        finally:
+            KILLS.disarm()
+
+    def after_a_kill(self, a_plan: sc.Plan, before: dict[str, bytes] | None) -> None:
+        """What stands is what stood, or all that was asked for, or nothing."""
+        if not opens(self.cube):
+            self.wanted = None
+        elif self.seen() != before or before is None:
+            self.expect(a_plan)
+
+    def expect(self, a_plan: sc.Plan) -> None:
+        """Compare the cube with one that is built elsewhere at once."""
+        name = begun(a_plan).build
+        if name not in ANEW:
+            anew = sc.build(a_plan, self.home / "anew", workers=1)
+            ANEW[name] = {k: v for k, v in content(anew).items() if k.startswith("/")}
+            shutil.rmtree(self.home / "anew")
+        self.wanted = ANEW[name]
+        assert self.seen() == self.wanted
+
+    def seen(self) -> dict[str, bytes] | None:
+        """The objects of the published cube but drafts; None where none is published."""
+        if not (Path(self.cube) / "zarr.json").exists():
+            return None
+        found = content(self.cube).items()
+        return {k: v for k, v in found if k.startswith("/") and not k.endswith(".partial")}
+
+    @invariant()
+    def nothing_partial_opens(self) -> None:
+        """The cube opens exactly where one is published."""
+        assert opens(self.cube) == (self.wanted is not None)
+
+
+def run(n: int, seed: int) -> Score:
+    """Try n sequences of steps.
+
+    Parameters
+    ----------
+    n
+        Sequences of up to fifty steps.
+    seed
+        Of the steps.
+
+    Returns
+    -------
+    Score
+        Every sequence holds, or the shortest that does not is told.
+    """
+    COUNTS.update(dict.fromkeys(COUNTS, 0))
+    fired = KILLS.fired
+    settings = hypothesis.settings(
+        max_examples=n,
+        stateful_step_count=_STEPS,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    failures: list[str] = []
+    try:
+        run_state_machine_as_test(hypothesis.seed(seed)(Cube), settings=settings)
+    except Exception as error:  # noqa: BLE001 - told in the score
+        failures.append(f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
+    if KILLS.fired == fired:
+        failures.append("no kill fired")
+    said = f"build, kill, go on, deliver, update, replace in any order, {_STEPS} steps each"
+    return Score("machine", said, 0 if failures else n, n, seed, dict(COUNTS), tuple(failures))
