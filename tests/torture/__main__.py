@@ -30,6 +30,8 @@ ROWS: dict[str, Row] = {
     "answers": Row("answers", 100),
     "builders": Row("builders", 20),
     "machine": Row("machine", 200),
+    "commits": Row("commits", 40),
+    "rollbacks": Row("rollbacks", 20),
 }
 """By name; each ``run`` gives one score."""
 
