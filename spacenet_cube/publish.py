@@ -6,6 +6,7 @@ was written was compared with what is there, and removed first when a cube is re
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found
 from spacenet_cube.core.documents import group_documents
@@ -70,7 +71,7 @@ def what_stands(cube: Location, *, replace: bool) -> Found:
         objects = root is None and bool(entries(cube))
     except FAULTS as error:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
-    return Found(_digest(root), _begun(ledger, replace=replace), ledger.is_there, objects)
+    return Found(_digest(root), begun_beside(ledger, replace=replace), ledger.is_there, objects)
 
 
 def read_root(cube: Location) -> bytes | None:
@@ -99,13 +100,63 @@ def _digest(root: bytes | None) -> str | None:
         return "none of ours"
 
 
-def _begun(ledger: Ledger, *, replace: bool) -> Begun | None:
+def begun_beside(ledger: Ledger, *, replace: bool) -> Begun | None:
+    """The build that a ledger tells of.
+
+    Parameters
+    ----------
+    ledger
+        Beside a cube.
+    replace
+        Whether it may be discarded, so that it need not be understood.
+
+    Returns
+    -------
+    Begun or None
+        None where there is none, or none that is understood.
+
+    Raises
+    ------
+    StoreError
+        If the store fails, or it cannot be understood and must be.
+    """
     try:
         return ledger.begun()
     except StoreError:
         if not replace:
             raise
         return None
+
+
+def root_attributes(cube: Location, root: bytes) -> dict[str, Any]:
+    """Attributes of a published cube's root, which tell what it was built from.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is, for messages.
+    root
+        Its root document as it is stored.
+
+    Returns
+    -------
+    dict
+        With the list of its scenes.
+
+    Raises
+    ------
+    StoreError
+        If they do not tell.
+    """
+    try:
+        attributes: dict[str, Any] = json.loads(root)["attributes"]
+        iter(attributes["spacenet_cube"]["scenes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
+            "it cannot be updated; build it with --replace"
+        ) from error
+    return attributes
 
 
 def discard(cube: Location) -> None:

@@ -5,7 +5,6 @@ documents removed, and published last; an update that is killed leaves an unfini
 which the next build or update makes anew.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -19,10 +18,9 @@ from spacenet_cube.core.begun import begun
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
-from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import hold
-from spacenet_cube.publish import published_manifest, read_root, tidy, unpublish
+from spacenet_cube.publish import published_manifest, read_root, root_attributes, tidy, unpublish
 from spacenet_cube.storage import Location
 from spacenet_cube.versioning import update_version
 
@@ -136,8 +134,8 @@ def _begin(plan: Plan, cube: Location) -> Difference | None:
     if root is None:
         make_way(plan, cube, begun(plan))
         base = ledger.read_base()
-        return None if base is None else difference(plan, _attributes(cube, base[0]))
-    found = difference(plan, _attributes(cube, root))
+        return None if base is None else difference(plan, root_attributes(cube, base[0]))
+    found = difference(plan, root_attributes(cube, root))
     published_manifest(cube, root)
     if not _is_current(plan, cube, found):
         ledger.clear()
@@ -152,7 +150,7 @@ def _is_current(plan: Plan, cube: Location, found: Difference) -> bool:
     root = read_root(cube)
     if root is None or not found.is_empty:
         return False
-    return bool(_attributes(cube, root)["spacenet_cube"].get("plan") == plan.digest)
+    return bool(root_attributes(cube, root)["spacenet_cube"].get("plan") == plan.digest)
 
 
 def _told(plan: Plan, cube: Location, found: Difference | None) -> Updated:
@@ -161,16 +159,3 @@ def _told(plan: Plan, cube: Location, found: Difference | None) -> Updated:
         return Updated(cube.url, len(plan.units), len(plan.units), names, (), ())
     changed = found.added, found.changed, found.removed
     return Updated(cube.url, len(found.units), len(plan.units), *changed)
-
-
-def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
-    """Attributes of a published cube's root."""
-    try:
-        attributes: dict[str, Any] = json.loads(root)["attributes"]
-        iter(attributes["spacenet_cube"]["scenes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
-            "it cannot be updated; build it with --replace"
-        ) from error
-    return attributes

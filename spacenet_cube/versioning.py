@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found, Step, begun
 from spacenet_cube.core.difference import Difference, difference
@@ -24,7 +23,15 @@ from spacenet_cube.core.versions import BUILDING, branch_of, facts_of, message_o
 from spacenet_cube.errors import CubeError, CubeExistsError, StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, hold
-from spacenet_cube.publish import ROOT, as_stored, published_manifest, read_root, refuse_lost
+from spacenet_cube.publish import (
+    ROOT,
+    as_stored,
+    begun_beside,
+    published_manifest,
+    read_root,
+    refuse_lost,
+    root_attributes,
+)
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch
 from spacenet_cube.storage import (
@@ -166,7 +173,7 @@ def update_version(plan: Plan, cube: Location, *, break_lock: bool, run: Run) ->
     """
     with hold(cube, break_lock=break_lock) as lock:
         state = _state(cube, replaces=False)
-        found = None if state.root is None else difference(plan, _attributes(cube, state.root))
+        found = None if state.root is None else difference(plan, root_attributes(cube, state.root))
         draft = _updated(plan, cube, state, found, lock)
         if draft is not None:
             _make(plan, cube, draft, lock, run)
@@ -182,30 +189,18 @@ def _updated(
     if state.root is None or found is None:
         step = _step(cube, wanted, state)
         return None if step == "finish" else _draft(plan, cube, state, wanted, step, lock)
-    told = _attributes(cube, state.root)["spacenet_cube"].get("plan")
+    told = root_attributes(cube, state.root)["spacenet_cube"].get("plan")
     if found.is_empty and told == plan.digest:
         return None
     published_manifest(cube, state.root)
     mine = state.begun is not None and not state.begun.replaces
-    step: Step = "continue" if mine else "begin"
-    return _draft(plan, cube, state, wanted, step, lock, base=state.root)
-
-
-def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
-    try:
-        attributes: dict[str, Any] = json.loads(root)["attributes"]
-        iter(attributes["spacenet_cube"]["scenes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
-            "it cannot be updated; build it with --replace"
-        ) from error
-    return attributes
+    how: Step = "continue" if mine else "begin"
+    return _draft(plan, cube, state, wanted, how, lock, base=state.root)
 
 
 def _state(cube: Location, *, replaces: bool) -> _State:
     ledger = Ledger(cube)
-    former = _former(ledger, replaces=replaces)
+    former = begun_beside(ledger, replace=replaces)
     with _told(cube, "reached"):
         try:
             repository = Repository(cube.plain.url, cube.options)
@@ -226,15 +221,6 @@ def _state(cube: Location, *, replaces: bool) -> _State:
         former if published else None,
         ledger.is_there,
     )
-
-
-def _former(ledger: Ledger, *, replaces: bool) -> Begun | None:
-    try:
-        return ledger.begun()
-    except StoreError:
-        if not replaces:
-            raise
-        return None
 
 
 def _step(cube: Location, wanted: Begun, state: _State) -> Step:
