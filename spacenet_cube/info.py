@@ -353,8 +353,7 @@ def _codec(step: Any) -> str:  # noqa: ANN401 - zarr has a type for each place
 
 def _stored_bytes(url: str, storage_options: Mapping[str, Any] | None) -> int:
     try:
-        where = locate(url, storage_options)
-        return int(where.fs.du(where.path))
+        return sum(size_bytes for size_bytes, _ in locate(url, storage_options).find().values())
     except Exception as error:
         raise StoreError(
             f"the objects of {url} cannot be listed: {type(error).__name__}: {error}; "

@@ -10,7 +10,7 @@ from fsspec.utils import glob_translate
 
 from spacenet_cube.core.recipe import Product
 from spacenet_cube.errors import RecipeError, SourceError
-from spacenet_cube.storage import FAULTS, Location, error_code, etag_of, name_of
+from spacenet_cube.storage import FAULTS, Location, error_code, name_of
 
 _WILD = frozenset("*?[")
 _RASTERS, _SIDECARS = (".tif", ".tiff"), (".imd", ".xml")
@@ -194,7 +194,7 @@ def _is_cog(file: SourceFile) -> bool:
 
 def _is_there(source: Location) -> bool:
     try:
-        return bool(source.fs.ls(source.path, detail=False)) or source.exists()
+        return source.exists()
     except FileNotFoundError as error:
         if error_code(error) == "NoSuchBucket":
             raise _listing_failed(source, error) from error
@@ -230,18 +230,14 @@ def _beside(source: Location, pattern: str) -> dict[str, SourceFile]:
     by_name = source.scheme in {"http", "https"} and not _WILD & set(pattern)
     try:
         if by_name:
-            where = source / pattern
-            found = {where.path: where.fs.info(where.path)}
+            found = {pattern: (source / pattern).size_and_etag()}
         else:
-            found = root.fs.find(root.path, maxdepth=depth, detail=True)
+            below = root.find(depth)
+            found = {f"{folder}/{key}" if folder else key: row for key, row in below.items()}
     except FileNotFoundError as error:
         if error_code(error) == "NoSuchBucket":
             raise _listing_failed(source, error) from error
         return {}
     except FAULTS as error:
         raise _listing_failed(root, error) from error
-    base = source.path.rstrip("/") + "/"
-    keys = {path.removeprefix(base): info for path, info in found.items()}
-    return {
-        key: SourceFile(key, int(info["size"] or 0), etag_of(info)) for key, info in keys.items()
-    }
+    return {key: SourceFile(key, size_bytes, etag) for key, (size_bytes, etag) in found.items()}

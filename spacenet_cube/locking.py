@@ -38,6 +38,9 @@ from spacenet_cube.storage import (
 _TRIES = 5
 _ENDED_STATES, _ENDED = "ZX", "ended"
 
+_HELD: set[str] = set()
+"""Ids of the claims that builds of this process hold now."""
+
 
 class Lock:
     """A claim that this process holds.
@@ -85,6 +88,7 @@ class Lock:
         """End them and remove the claim."""
         self._ended.set()
         self._thread.join()
+        _HELD.discard(self.id)
         if self._lost is None:
             with suppress(*FAULTS):
                 remove_keys(self._folder, [claim_name(self._generation)])
@@ -163,12 +167,15 @@ def _acquire(cube: Location, *, break_lock: bool) -> Lock:
             if highest and not break_lock:
                 _refuse(cube, holder)
             place = folder / claim_name(highest + 1)
+            _HELD.add(mine.id)
             if create(place, mine.content):
                 _remove_former(folder, highest + 1)
                 return Lock(cube, highest + 1, mine)
+            _HELD.discard(mine.id)
             # Whoever was quicker has just begun: that one's lock is not to be broken.
             break_lock = False
     except FAULTS as error:
+        _HELD.discard(mine.id)
         raise StoreError(f"{folder.url} cannot be locked: {folder.told(error)}") from error
     raise StoreError(
         f"{folder.url} cannot be locked: others are quicker each time; run the same command again"
@@ -178,6 +185,9 @@ def _acquire(cube: Location, *, break_lock: bool) -> Lock:
 def _refuse(cube: Location, holder: Claim | None) -> None:
     """Refuse to take over from a holder that may still be at work."""
     if holder is None or holder.is_expired(time.time()) or _is_dead(holder.holder):
+        return
+    # This very process could not remove its claim, because the store failed or refused.
+    if holder.holder == _self() and holder.id not in _HELD:
         return
     raise StoreError(
         f"{cube.url} is being built by {told(holder)}; wait for it, or "

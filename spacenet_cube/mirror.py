@@ -2,14 +2,19 @@
 
 GDAL reads a local file more safely than a remote one: its network layer passes short and
 flipped answers on, and fetches a strip anew for each window of it.  So bytes are fetched
-here, in few large requests whose answers are counted, and GDAL opens the copy.
+here, in few large requests whose answers are counted, and GDAL opens the copy.  Where bytes
+may change on the way unseen, a whole copy is compared with the origin's tag, and what no tag
+proves is fetched until two answers agree.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from spacenet_cube.core.etags import PIECE_BYTES, part_sizes, tag_of
 from spacenet_cube.core.tiff import (
     Span,
     Structure,
@@ -19,7 +24,7 @@ from spacenet_cube.core.tiff import (
     structure,
     without,
 )
-from spacenet_cube.storage import Location
+from spacenet_cube.storage import DiskError, Location
 
 HEAD_BYTES = 1 << 16
 """Fetched at once where a header is looked for."""
@@ -32,6 +37,8 @@ HEAD_REQUESTS = 12
 
 _BEFORE_BYTES = 1 << 12
 _BESIDE_BYTES = 4
+_NEARLY_WHOLE = 0.97
+"""A copy that lacks less than this is completed where that lets its tag prove it."""
 
 
 class Mirror:
@@ -40,10 +47,11 @@ class Mirror:
     def __init__(self, origin: Location, size_bytes: int, etag: str | None, path: Path) -> None:
         self._origin, self._size_bytes, self._etag = origin, size_bytes, etag
         self._held: list[Span] = []
+        self._sure: list[Span] = []
         self._lock = threading.Lock()
         self._head_requests = 0
         self.path = path
-        with path.open("xb") as file:
+        with _naming(path), path.open("xb") as file:
             file.truncate(size_bytes)
 
     @property
@@ -70,6 +78,7 @@ class Mirror:
             high = min(max(stop, low + HEAD_BYTES), self._size_bytes)
             for span in without([(low, high)], self._held):
                 self._fetch(span)
+                self._sure = merge([*self._sure, span])
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(stop - start)
@@ -107,20 +116,51 @@ class Mirror:
             for start, stop in spans
         )
         missing = requests(without(wide, self._held), PART_BYTES)
-        running = [pool.submit(self._fetch, span) for span in missing]
-        try:
-            for future in running:
-                future.result()
-        finally:
-            for future in running:
-                future.cancel()
+        _each(partial(self._fetch, trusting=True), missing, pool)
         if missing:
             self._check_unchanged()
+        if self._origin.doubts:
+            self._prove(pool)
 
-    def _fetch(self, span: Span) -> None:
+    def _prove(self, pool: Executor) -> None:
+        """Make sure of what was fetched: by the origin's tag, or by fetching it once more."""
+        everything = [(0, self._size_bytes)]
+        if not without(self._held, self._sure):
+            return
+        if part_sizes(self._etag, self._size_bytes):
+            if self.held_bytes >= self._size_bytes * _NEARLY_WHOLE:
+                rest = requests(without(everything, self._held), PART_BYTES)
+                _each(partial(self._fetch, trusting=True), rest, pool)
+            if not without(everything, self._held) and self._is_proven():
+                self._sure = everything
+                return
+        again = requests(without(self._held, self._sure), PART_BYTES)
+        _each(self._agree, again, pool)
+        self._sure = merge([*self._sure, *again])
+
+    def _is_proven(self) -> bool:
+        """Whether the origin's tag is that of these bytes; a tag that is no digest never is."""
+        for part_bytes in part_sizes(self._etag, self._size_bytes):
+            with _naming(self.path), self.path.open("rb") as file:
+                pieces = iter(partial(file.read, PIECE_BYTES), b"")
+                if tag_of(pieces, part_bytes) == self._etag:
+                    return True
+        return False
+
+    def _agree(self, span: Span) -> None:
+        """Fetch some bytes until two answers agree, of which what is here is one."""
         start, stop = span
-        content = self._origin.read_range(start, stop - start, self._etag)
-        with self.path.open("r+b") as file:
+        with _naming(self.path), self.path.open("rb") as file:
+            file.seek(start)
+            held = file.read(stop - start)
+        once_more = self._origin.read_range(start, stop - start, self._etag, trusting=True)
+        if memoryview(once_more) != memoryview(held):
+            self._fetch(span)
+
+    def _fetch(self, span: Span, *, trusting: bool = False) -> None:
+        start, stop = span
+        content = self._origin.read_range(start, stop - start, self._etag, trusting=trusting)
+        with _naming(self.path), self.path.open("r+b") as file:
             file.seek(start)
             file.write(content)
         with self._lock:
@@ -140,6 +180,29 @@ class Mirror:
     def remove(self) -> None:
         """Give the disk space back."""
         self.path.unlink(missing_ok=True)
+
+
+def _each(task: Callable[[Span], None], spans: Iterable[Span], pool: Executor) -> None:
+    """Do a task for every span, many at once; the first failure ends it."""
+    running = [pool.submit(task, span) for span in spans]
+    try:
+        for future in running:
+            future.result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say where the disk failed, or it would pass for a fault of the origin."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"it cannot be kept at {path}: {error.strerror or error}; free space, mend the disk, "
+            "or name another folder with --scratch"
+        ) from error
 
 
 def local_structure(path: Path) -> Structure:

@@ -4,11 +4,13 @@ The arrays are made from the plan's documents, which are not stored yet.  So a c
 is being written has no metadata at all, and nothing can open it by mistake.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
 from zarr.storage import StorePath
@@ -19,6 +21,9 @@ from spacenet_cube.core.mosaic import Pixels
 from spacenet_cube.core.plan import Plan, level_name
 from spacenet_cube.errors import StoreError
 from spacenet_cube.storage import FAULTS, Location, array_settings
+
+Numbers = npt.NDArray[Any]
+"""Pixels or scene numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +89,9 @@ class LevelArrays:
         for part in blocks((block.height, block.width), self.shard_px):
             there = Block(block.row + part.row, block.col + part.col, part.height, part.width)
             try:
-                self.source_index[there.yx] = table[np.asarray(self.source_index[there.yx])]
-            except (OSError, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
+                old = self._decoded(lambda there=there: np.asarray(self.source_index[there.yx]))  # type: ignore[misc]
+                self.source_index[there.yx] = table[old]
+            except (*FAULTS, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
                 raise StoreError(
                     f"renumbering {there} of {self.source_index.store_path} failed: {error}; "
                     "run the same command again"
@@ -111,13 +117,21 @@ class LevelArrays:
         """
         try:
             return Pixels(
-                np.asarray(self.image[:, *block.yx]), np.asarray(self.source_index[block.yx])
+                self._decoded(lambda: np.asarray(self.image[:, *block.yx])),
+                self._decoded(lambda: np.asarray(self.source_index[block.yx])),
             )
         except (*FAULTS, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
             raise StoreError(
                 f"reading {block} of {self.image.path} back from {self.cube.url} failed: "
                 f"{self.cube.told(error)}; run the same command again"
             ) from error
+
+    def _decoded(self, read: Callable[[], Numbers]) -> Numbers:
+        """Read, and again where a chunk's check sum fails, which the way here may have caused."""
+        for _ in range(0 if self.cube.is_local else self.cube.options.retries):
+            with suppress(ValueError, RuntimeError):
+                return read()
+        return read()
 
 
 def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:

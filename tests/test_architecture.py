@@ -62,6 +62,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
     ("drawing", "info"): "ground measures a cube's extent for both",
+    ("revisions", "publish"): "a version holds a cube where its root document is",
     ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",

@@ -98,10 +98,12 @@ class Meter:
         self._lock = threading.Lock()
         original = Location.read_range
 
-        def noting(place: Location, start: int, size: int, etag: str | None = None) -> bytes:
+        def noting(
+            place: Location, start: int, size: int, etag: str | None = None, **how: bool
+        ) -> bytes:
             with self._lock:
                 self.ranges.append((place.url, start, size))
-            return original(place, start, size, etag)
+            return original(place, start, size, etag, **how)
 
         monkeypatch.setattr(Location, "read_range", noting)
 

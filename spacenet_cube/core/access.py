@@ -37,6 +37,13 @@ class StorageOptions(BaseModel):
     concurrency: int = Field(8, ge=1, le=256, description="Requests in flight at once.")
     retries: int = Field(5, ge=0, le=100, description="Attempts after the first that failed.")
     timeout_s: float = Field(60, gt=0, le=3600, description="Longest wait for an answer, seconds.")
+    read_twice: bool | None = Field(
+        None,
+        description=(
+            "Read what no digest covers until two readings agree; default: over plain http, "
+            "which has no check of its own."
+        ),
+    )
 
     @field_validator("endpoint_url")
     @classmethod

@@ -15,13 +15,14 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
-from spacenet_cube.storage.faults import FAULTS, error_code, explain, is_refusal
+from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.repository import MovedError, Repository
 
 __all__ = [
     "FAULTS",
+    "DiskError",
     "Draft",
     "Fork",
     "Location",
@@ -35,7 +36,6 @@ __all__ = [
     "etag_of",
     "explain",
     "from_environment",
-    "is_refusal",
     "is_versioned",
     "locate",
     "name_of",

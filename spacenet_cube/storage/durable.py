@@ -5,16 +5,14 @@ is there when the answer came, or when reading back shows it.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from spacenet_cube.core.records import Entry
 from spacenet_cube.storage.faults import FAULTS
-from spacenet_cube.storage.location import Location, etag_of
-
-_MANY = 1000
+from spacenet_cube.storage.location import Location
 
 
 def create(where: Location, content: bytes) -> bool:
@@ -187,16 +185,7 @@ def entries(below: Location) -> dict[str, Entry]:
     """
     if below.is_local:
         return _files(Path(below.path))
-    try:
-        found: Mapping[str, Mapping[str, object]] = below.fs.find(below.path, detail=True)
-    except FileNotFoundError:
-        return {}
-    base = below.path.rstrip("/") + "/"
-    return {
-        path.removeprefix(base): Entry(int(str(info["size"])), etag_of(info))
-        for path, info in found.items()
-        if path.startswith(base)
-    }
+    return {key: Entry(size_bytes, etag) for key, (size_bytes, etag) in below.find().items()}
 
 
 def _files(root: Path) -> dict[str, Entry]:
@@ -234,15 +223,11 @@ def remove_keys(below: Location, keys: Iterable[str]) -> None:
         for key in wanted:
             Path(below.path, key).unlink(missing_ok=True)
         return
-    base = below.path.rstrip("/")
-    for start in range(0, len(wanted), _MANY):
-        paths = [f"{base}/{key}" for key in wanted[start : start + _MANY]]
-        try:
-            below.fs.rm(paths)
-        except FileNotFoundError:
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    below.fs.rm_file(path)
+    if below.bucket is not None:
+        below.bucket.delete([(below / key).key for key in wanted])
+        return
+    for key in wanted:
+        (below / key).remove()
 
 
 def remove_empty(folder: Location) -> None:

@@ -18,12 +18,32 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
-from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from botocore.parsers import ResponseParserError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    NotModifiedError,
+    NotSupportedError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 
 from spacenet_cube.core.access import StorageOptions
 
-FAULTS = (OSError, BotoCoreError, ClientError, HttpError, BaseError)
+FAULTS = (OSError, BotoCoreError, ClientError, HttpError, BaseError, ResponseParserError)
 """What any access to storage may raise."""
+
+
+class ChangedError(OSError):
+    """The object is not the one that was surveyed; trying again is no use."""
+
+
+class DiskError(OSError):
+    """The local disk failed where remote bytes were to be kept; the message says where."""
+
 
 # obstore passes on what S3 answered, icechunk what its SDK makes of that.
 _CODE = re.compile(r"<Code>(\w+)</Code>|service error: (?:unhandled error \()?(\w+)[):]")
@@ -51,8 +71,18 @@ _TOLD = {
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "IllegalLocationConstraintException": _ELSEWHERE,
 }
+_EXPIRY = {code for code, told in _TOLD.items() if told is _EXPIRED}
 _REFUSED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "InvalidPayer"}
 _DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+_ANSWERED = (
+    AlreadyExistsError,
+    InvalidPathError,
+    NotModifiedError,
+    NotSupportedError,
+    PreconditionError,
+    ChangedError,
+    DiskError,
+)
 _LONGEST = 300
 _NO_CREDENTIALS = (
     "no AWS credentials were found; name a profile (profile=...), set the AWS environment, or "
@@ -80,9 +110,18 @@ def explain(error: BaseException, options: StorageOptions) -> str:
     >>> explain(PermissionError("Access Denied"), StorageOptions(anonymous=True))
     'unsigned requests are refused (403); if the bucket is requester pays ...anonymous=false'
     """
+    noted = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+    return noted + _explained(error, options)
+
+
+def _explained(error: BaseException, options: StorageOptions) -> str:
     code = error_code(error)
+    if isinstance(error, (ChangedError, DiskError)):
+        return str(error)
     if code in _TOLD:
         return _TOLD[code]
+    if "NoCredentialsError" in str(error):
+        return _NO_CREDENTIALS
     if code in _REFUSED or isinstance(error, _DENIED):
         return _refusal(options)
     return _unanswered(error, options) or _as_raised(error)
@@ -125,7 +164,9 @@ def _unanswered(error: BaseException, options: StorageOptions) -> str | None:
         for kind, told in kinds:
             if isinstance(each, kind):
                 return told
-    return silent if isinstance(error, BaseError) and "HTTP error" in str(error) else None
+    if not (isinstance(error, BaseError) and "HTTP error" in str(error)):
+        return None
+    return kinds[-1][1] if "TimedOut" in str(error) else silent
 
 
 def _as_raised(error: BaseException) -> str:
@@ -152,7 +193,19 @@ def error_code(error: BaseException) -> str | None:
     return None
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether trying again is no use because access was denied or nothing is there."""
+def is_expired(error: BaseException) -> bool:
+    """Whether credentials have expired, so that others may be let in."""
+    return error_code(error) in _EXPIRY
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether trying again is no use: refused, not there, or not what was asked for.
+
+    Examples
+    --------
+    >>> is_final(PermissionError("403")), is_final(ConnectionResetError())
+    (True, False)
+    """
+    code = error_code(error)
     kinds = (*_DENIED, FileNotFoundError, NotFoundError, NoCredentialsError, ProfileNotFound)
-    return isinstance(error, kinds)
+    return code in _TOLD or code in _REFUSED or isinstance(error, (*kinds, *_ANSWERED))

@@ -3,14 +3,16 @@
 import io
 import os
 import shutil
-import time
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import Store
@@ -19,14 +21,17 @@ from zarr.storage import FsspecStore, LocalStore
 from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.storage.address import Address, is_versioned, parse_address
-from spacenet_cube.storage.faults import FAULTS, explain, is_refusal
-from spacenet_cube.storage.s3 import S3Bucket, s3fs_arguments
+from spacenet_cube.storage.clients import s3fs_arguments
+from spacenet_cube.storage.faults import ChangedError, explain
+from spacenet_cube.storage.objects import WholeObjectStore
+from spacenet_cube.storage.retrying import persist, settle
+from spacenet_cube.storage.s3 import Found, S3Bucket
 from spacenet_cube.storage.stream import PartStream
 from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
 
 _LOCAL = {"", "file", "local"}
 _S3 = {"s3", "s3a"}
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_WEB = {"http", "https"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,9 @@ class Location:
         """The fsspec filesystem; listings are never cached, because builds change them."""
         if self.is_local:
             return LocalFileSystem(auto_mkdir=True)
+        if "_version" in self.__dict__:
+            # What lies in a version is of that version, and opened once.
+            return self.__dict__["_version"].fs
         if self.address is not None:
             return VersionFiles(self.address.place, self.options, self.address.version)
         try:
@@ -95,7 +103,11 @@ class Location:
             ) from error
 
     def _arguments(self) -> dict[str, Any]:
-        own = s3fs_arguments(self.options) if self.scheme in _S3 else {}
+        own: dict[str, Any] = s3fs_arguments(self.options) if self.scheme in _S3 else {}
+        if self.scheme in _WEB:
+            wait_s = self.options.timeout_s
+            silence = aiohttp.ClientTimeout(total=None, sock_connect=wait_s, sock_read=wait_s)
+            own = {"client_kwargs": {"timeout": silence}}
         return {"use_listings_cache": False, **own, **self.extra}
 
     @cached_property
@@ -105,19 +117,40 @@ class Location:
             return f"/{self.address.key}"
         return str(self.fs._strip_protocol(self.url))  # noqa: SLF001 - fsspec has no public way
 
+    @property
+    def key(self) -> str:
+        """The location's key in its bucket."""
+        return urlsplit(self.url).path.strip("/")
+
     @cached_property
-    def _bucket(self) -> S3Bucket | None:
-        """The quick way to an object on S3; None where there is none."""
+    def bucket(self) -> S3Bucket | None:
+        """The way to objects on S3; None where there is none."""
         if self.scheme not in _S3 or self.extra:
             return None
         return S3Bucket(urlsplit(self.url).netloc, self.options)
+
+    @cached_property
+    def doubts(self) -> bool:
+        """Whether bytes may change on their way from here unseen, so that they are compared."""
+        if self.bucket is not None:
+            return self.bucket.doubts
+        said = self.options.read_twice
+        return self.scheme == "http" if said is None else said
+
+    def _persist[T](self, once: Callable[[], T]) -> T:
+        """Try until it works, but where a fault is told at once, or was tried enough below."""
+        return (
+            once()
+            if self.is_local or self.address is not None
+            else persist(once, self.options.retries, self.url)
+        )
 
     def __truediv__(self, part: str) -> "Location":
         """A location below this one."""
         if self.address is not None:
             below = Location(self.address.below(part).url, self.options, self.extra)
-            if "fs" in self.__dict__ and self.address.is_repository:
-                below.__dict__["fs"] = self.fs
+            if self.address.is_repository:
+                below.__dict__["_version"] = self
             return below
         return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra)
 
@@ -141,26 +174,70 @@ class Location:
             return LocalStore(self.path, read_only=read_only)
         if self.address is not None:
             return VersionStore(self.fs.store)
-        if self._bucket is not None and not read_only:
-            return self._bucket.store(urlsplit(self.url).path.strip("/"))
+        if self.bucket is not None and not read_only:
+            return WholeObjectStore(self.bucket, self.key)
         return FsspecStore.from_url(
             self.url, storage_options=self._arguments(), read_only=read_only
         )
 
     def exists(self) -> bool:
         """Whether anything is there.  A refusal is an error, and never an absence."""
-        try:
-            return bool(self.fs.exists(self.path))
-        except FileNotFoundError:
-            # There is no repository.
+        if self.bucket is not None:
+            return self.bucket.exists(self.key)
+        if self.address is not None and not self._has_repository():
             return False
+        return bool(self._persist(lambda: self.fs.exists(self.path)))
+
+    def _has_repository(self) -> bool:
+        try:
+            return self.fs is not None
+        except FileNotFoundError:
+            return False
+
+    def find(self, depth: int | None = None) -> Found:
+        """List the objects below.
+
+        Parameters
+        ----------
+        depth
+            Folders to look into, 1 for this one alone; None for all.
+
+        Returns
+        -------
+        dict of str to (int, str or None)
+            Size in bytes and tag, by key below the location; empty where nothing is there.
+
+        Raises
+        ------
+        FAULTS
+            If the store refuses or fails, or there is no such bucket.
+        """
+        if self.bucket is not None:
+            base, found = f"{self.key}/".lstrip("/"), self.bucket.find(self.key, depth)
+            return {key.removeprefix(base): row for key, row in found.items()}
+        if self.address is not None and not self._has_repository():
+            return {}
+        rows = self._persist(lambda: self.fs.find(self.path, maxdepth=depth, detail=True))
+        base = self.path.rstrip("/") + "/"
+        return {
+            path.removeprefix(base): (int(info["size"] or 0), etag_of(info))
+            for path, info in rows.items()
+            if path.startswith(base)
+        }
 
     def read_bytes(self) -> bytes:
         """The whole object."""
-        found: bytes = self.fs.cat_file(self.path)
-        return found
+        if self.bucket is not None:
+            return bytes(self.bucket.read(self.key))
 
-    def read_range(self, start: int, size_bytes: int, etag: str | None = None) -> bytes:
+        def once() -> tuple[bytes, bool]:
+            return self.fs.cat_file(self.path), not self.doubts
+
+        return settle(lambda: self._persist(once), self.options.retries, self.url)
+
+    def read_range(
+        self, start: int, size_bytes: int, etag: str | None = None, *, trusting: bool = False
+    ) -> bytes:
         """Bytes of an object: all that were asked for, or an error.
 
         Parameters
@@ -171,6 +248,9 @@ class Location:
             How many.
         etag
             Tag that the object must still have, where the store has tags.
+        trusting
+            Take the first answer, because a digest of the whole is compared later; otherwise
+            two must agree where bytes may change on the way unseen.
 
         Returns
         -------
@@ -184,25 +264,25 @@ class Location:
         FAULTS
             If it cannot be read, or fewer bytes arrive.
         """
-        for wait_s in _waits_s(self.options.retries):
-            try:
-                return self._range_once(start, size_bytes, etag)
-            except FAULTS as error:
-                if is_refusal(error) or isinstance(error, ChangedError):
-                    raise
-                time.sleep(wait_s)
-        return self._range_once(start, size_bytes, etag)
 
-    def _range_once(self, start: int, size_bytes: int, etag: str | None) -> bytes:
-        if self._bucket is not None:
-            found, tag = self._bucket.read(urlsplit(self.url).path.strip("/"), start, size_bytes)
-            if etag is not None and tag is not None and tag != etag:
-                raise ChangedError(
-                    f"it has changed while it was read (ETag {tag}, surveyed as {etag}); "
-                    "survey and plan again"
-                )
-        else:
-            found = self.fs.cat_file(self.path, start=start, end=start + size_bytes)
+        def once() -> tuple[bytes, bool]:
+            return self._range(start, size_bytes, etag), trusting or not self.doubts
+
+        return settle(once, self.options.retries, self.url)
+
+    def _range(self, start: int, size_bytes: int, etag: str | None) -> bytes:
+        if self.bucket is None:
+            return self._persist(lambda: self._range_once(start, size_bytes))
+        found, tag = self.bucket.read_range(self.key, start, size_bytes)
+        if etag is not None and tag is not None and tag != etag:
+            raise ChangedError(
+                f"it has changed while it was read (ETag {tag}, surveyed as {etag}); "
+                "survey and plan again"
+            )
+        return found  # type: ignore[no-any-return]
+
+    def _range_once(self, start: int, size_bytes: int) -> bytes:
+        found: bytes = self.fs.cat_file(self.path, start=start, end=start + size_bytes)
         if len(found) != size_bytes:
             raise OSError(
                 f"{len(found):,} bytes arrived where {size_bytes:,} from byte {start:,} were asked "
@@ -213,12 +293,14 @@ class Location:
     @property
     def pins_answers(self) -> bool:
         """Whether `read_range` compares the tag of every answer."""
-        return self._bucket is not None
+        return self.bucket is not None
 
     def size_and_etag(self) -> tuple[int, str | None]:
         """Size in bytes of the object, and the store's tag where it has one."""
-        info = self.fs.info(self.path)
-        return int(info["size"]), etag_of(info)
+        if self.bucket is not None:
+            return self.bucket.size_and_etag(self.key)
+        info = self._persist(lambda: self.fs.info(self.path))
+        return int(info["size"] or 0), etag_of(info)
 
     def open_stream(self, size_bytes: int, etag: str | None = None) -> io.BufferedIOBase:
         """The object as a file to read in order; seeking works, and costs requests.
@@ -245,14 +327,12 @@ class Location:
 
     def write_bytes(self, content: bytes) -> None:
         """Write the whole object; a local one appears at once or not at all."""
-        if not self.is_local:
-            self.fs.pipe_file(self.path, content)
-            return
-        final = Path(self.path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        draft = final.with_name(f".{final.name}.partial")
-        draft.write_bytes(content)
-        draft.replace(final)
+        if self.bucket is not None:
+            self.bucket.write(self.key, content)
+        elif self.is_local:
+            _write_file(Path(self.path), content)
+        else:
+            self._persist(lambda: self.fs.pipe_file(self.path, content))
 
     def create_remote(self, content: bytes) -> bool | None:
         """Write the whole object unless one is there, if the store can do that in one step.
@@ -267,32 +347,47 @@ class Location:
         bool or None
             False where the store says that one is there; None where it has no such step.
         """
-        if self._bucket is None:
-            return None
-        return self._bucket.create(urlsplit(self.url).path.strip("/"), content)
+        return None if self.bucket is None else self.bucket.create(self.key, content)
 
     def upload(self, file: Path) -> None:
         """Write a local file's bytes to the location, piece by piece."""
-        self.fs.put_file(str(file), self.path)
+        if self.bucket is not None:
+            self.bucket.upload(self.key, file)
+        else:
+            self._persist(lambda: self.fs.put_file(str(file), self.path))
 
     def remove(self) -> None:
         """Remove the location and everything below it, if it is there."""
-        if self.is_local:
-            if Path(self.path).is_dir():
-                shutil.rmtree(self.path)
-            else:
-                Path(self.path).unlink(missing_ok=True)
-        elif self.exists():
-            self.fs.rm(self.path, recursive=True)
+        if self.bucket is not None:
+            self.bucket.remove(self.key)
+        elif not self.is_local:
+            if self.exists():
+                self._persist(lambda: self.fs.rm(self.path, recursive=True))
+        elif Path(self.path).is_dir():
+            shutil.rmtree(self.path)
+        else:
+            Path(self.path).unlink(missing_ok=True)
 
 
-class ChangedError(OSError):
-    """The object is not the one that was surveyed; trying again is no use."""
-
-
-def _waits_s(retries: int) -> list[float]:
-    """Seconds to wait before each further attempt, doubling."""
-    return [min(_FIRST_WAIT_S * 2**turn, _LONGEST_WAIT_S) for turn in range(retries)]
+def _write_file(final: Path, content: bytes) -> None:
+    """Give a file its name once it is whole and on the disk; an error leaves nothing of it."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft = final.with_name(f".{final.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(final)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def etag_of(info: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from botocore.exceptions import NoCredentialsError
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.versions import MAIN, Version, as_time
 from spacenet_cube.errors import MissingExtraError, StoreError
-from spacenet_cube.storage.s3 import addresses_by_path, resolved
+from spacenet_cube.storage.clients import addresses_by_path, resolved
 
 if TYPE_CHECKING:
     import icechunk
@@ -117,8 +117,7 @@ def _storage(place: str, options: StorageOptions) -> "icechunk.Storage":
     if "://" not in place:
         return ice.local_filesystem_storage(place)  # type: ignore[no-any-return]
     parts = urlsplit(place)
-    session = botocore.session.Session(profile=options.profile)
-    endpoint, region = resolved(session, options)
+    endpoint, region = resolved(options)
     signing: dict[str, Any] = (
         {"anonymous": True}
         if options.anonymous

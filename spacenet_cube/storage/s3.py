@@ -1,248 +1,323 @@
-"""S3 by two clients from one description: s3fs to list and look, obstore for the bulk.
+"""S3: objects of a bucket, each request tried until it is answered.
 
-obstore moves ranges and shards about twice as fast as s3fs (DESIGN.md, Storage).  Both
-resolve credentials by botocore's chain when they are first used, so none is ever held in
-a value of ours.
+Every path has its check.  A listing and a part of an object are read until two readings
+agree, a whole object is compared with its tag, and what was stored is compared with the tag
+it got, where nothing else vouches for the bytes: over plain http (DESIGN.md, Faults).
 """
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import NoCredentialsError
-from obstore import delete, get, put, put_async
+import fsspec
+from obstore import delete, get, head, put
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 from obstore.store import S3Store
-from zarr.abc.store import (
-    ByteRequest,
-    OffsetByteRequest,
-    RangeByteRequest,
-    SuffixByteRequest,
-)
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.storage import ObjectStore
 
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.errors import StoreError
+from spacenet_cube.core.etags import PIECE_BYTES, proves, tag_of
+from spacenet_cube.storage.clients import (
+    KEYRING,
+    client,
+    patience,
+    resolved,
+    s3fs_arguments,
+    trying_once,
+)
+from spacenet_cube.storage.faults import FAULTS
+from spacenet_cube.storage.retrying import persist, settle
 
-if TYPE_CHECKING:
-    from obstore import PutResult
+Found = dict[str, tuple[int, str | None]]
+"""Size in bytes and tag, by key."""
 
-_CREDENTIALS_LAST = timedelta(minutes=5)
-_WHOLE_BYTES = 256 << 20
-_FALLBACK_REGION = "us-east-1"
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_FORKED = [False]
-
-
-def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
-    """Keyword arguments of `s3fs.S3FileSystem`; none of them is a secret."""
-    client: dict[str, Any] = {"region_name": options.region} if options.region else {}
-    style = "path" if addresses_by_path(options) else "auto"
-    found: dict[str, Any] = {
-        "anon": options.anonymous,
-        "requester_pays": options.requester_pays,
-        "client_kwargs": client,
-        "config_kwargs": {
-            "s3": {"addressing_style": style},
-            "connect_timeout": options.timeout_s,
-            "read_timeout": options.timeout_s,
-            "retries": {"max_attempts": options.retries, "mode": "standard"},
-            "max_pool_connections": max(10, options.concurrency),
-        },
-    }
-    if options.endpoint_url:
-        found["endpoint_url"] = options.endpoint_url
-    if options.profile:
-        found["profile"] = options.profile
-    return found
-
-
-def addresses_by_path(options: StorageOptions) -> bool:
-    """Whether the bucket stands in the path: as said, or wherever the server is not AWS."""
-    elsewhere = any(os.environ.get(name) for name in _ENDPOINT_VARIABLES)
-    return options.addresses_by_path or (elsewhere and options.path_style is None)
+_UPLOAD_PART_BYTES = 16 << 20
+_UPLOADS_AT_ONCE = 4
+_UNKNOWN_BYTES = 64 << 20
+_DELETED_AT_ONCE = 1000
 
 
 class S3Bucket:
-    """A bucket read and written by obstore."""
+    """A bucket, read and written by obstore and listed by s3fs; threads may share one."""
 
     def __init__(self, name: str, options: StorageOptions) -> None:
-        self._name, self._options = name, options
+        self.name, self.options = name, options
 
-    def store(self, prefix: str) -> "WholeObjectStore":
-        """A Zarr store below a prefix, to write to."""
-        return WholeObjectStore(_client(self._name, prefix, self._options))
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same bucket, reached in the same way."""
+        return isinstance(other, S3Bucket) and (self.name, self.options) == (
+            other.name,
+            other.options,
+        )
 
-    def read(self, key: str, start: int, size_bytes: int) -> tuple[bytes, str | None]:
-        """Bytes of an object and its tag, in one request; how many arrived is not checked."""
-        client = _client(self._name, "", self._options)
-        answer = client.get(key, options={"range": (start, start + size_bytes)})
-        tag = answer.meta.get("e_tag")
-        return answer.bytes(), tag.strip('"') if tag else None  # type: ignore[return-value]
-
-    def create(self, key: str, content: bytes) -> bool:
-        """Store an object unless one is there; False where the store says that one is."""
-        client = _client(self._name, "", self._options)
-        try:
-            put(client, key, content, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return False
-        return True
-
-
-class WholeObjectStore(ObjectStore[S3Store]):
-    """A Zarr store that writes a shard in one request, where obstore alone would make seven.
-
-    It reads and writes synchronously too, as zarr's local store does, so that zarr encodes a
-    shard the same way, byte for byte, wherever it goes.
-    """
+    def __hash__(self) -> int:
+        """Of bucket and way."""
+        return hash((self.name, self.options))
 
     @cached_property
-    def tags(self) -> dict[str, str]:
-        """Tags that the server answered with, by key."""
-        return {}
+    def doubts(self) -> bool:
+        """Whether bytes may change on the way unseen, so that they are compared."""
+        said = self.options.read_twice
+        return resolved(self.options)[0].startswith("http:") if said is None else said
 
-    def _note(self, key: str, answer: "PutResult") -> None:
-        if answer["e_tag"]:
-            self.tags[key] = answer["e_tag"].strip('"')
+    def _client(self, size_bytes: int, *, writes: bool = False, inner_retries: int = 0) -> S3Store:
+        waits = patience(self.options.timeout_s, size_bytes, writes=writes)
+        return client(self.name, self.options, waits, inner_retries=inner_retries)
 
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write an object."""
-        self._check_writable()
-        content, in_parts = value.as_buffer_like(), _in_parts(value)
-        self._note(key, await put_async(self.store, key, content, use_multipart=in_parts))
+    def persist[T](self, key: str, once: Callable[[], T]) -> T:
+        """Try until it works; credentials that have expired are asked for anew."""
+        options, used = self.options, [0]
 
-    def set_sync(self, key: str, value: Buffer) -> None:
-        """Write an object."""
-        self._check_writable()
-        content, in_parts = value.as_buffer_like(), _in_parts(value)
-        self._note(key, put(self.store, key, content, use_multipart=in_parts))
+        def noting() -> T:
+            used[0] = KEYRING.generation(options.profile)
+            return once()
 
-    def get_sync(
-        self,
-        key: str,
-        *,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Read an object or a part of it; None where there is none."""
-        try:
-            answer = get(self.store, key, options=_asked(byte_range))
-            content = answer.bytes()
-        except (FileNotFoundError, NotFoundError):
-            return None
-        start, stop = answer.range
-        if len(content) != stop - start:
-            raise OSError(f"{len(content):,} of {stop - start:,} bytes of {key} arrived")
-        return (prototype or default_buffer_prototype()).buffer.from_bytes(memoryview(content))
+        def renew() -> bool:
+            return KEYRING.renew(options.profile, used[0])
 
-    def delete_sync(self, key: str) -> None:
-        """Remove an object, if it is there."""
-        self._check_writable()
-        with suppress(FileNotFoundError, NotFoundError):
-            delete(self.store, key)
+        what = f"s3://{self.name}/{key}"
+        return persist(noting, options.retries, what, None if options.anonymous else renew)
 
-
-def _in_parts(value: Buffer) -> bool | None:
-    """Whether an object is large enough to be written in parts, as obstore decides."""
-    return False if len(value) <= _WHOLE_BYTES else None
-
-
-def _asked(byte_range: ByteRequest | None) -> Any:  # noqa: ANN401 - obstore has a form for each
-    """A range as obstore takes it; None for the whole."""
-    match byte_range:
-        case RangeByteRequest():
-            return {"range": (byte_range.start, byte_range.end)}
-        case OffsetByteRequest():
-            return {"range": {"offset": byte_range.offset}}
-        case SuffixByteRequest():
-            return {"range": {"suffix": byte_range.suffix}}
-    return None
-
-
-def _client(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
-    if _FORKED[0]:
-        raise StoreError(
-            f"this process was forked from one that had s3://{bucket} open, and would hang; start "
-            "workers by 'spawn' or 'forkserver', or use threads"
+    def _settled[T](self, key: str, read: Callable[[], tuple[T, bool]]) -> T:
+        """Read until it is proven or agreed on, each reading tried until it works."""
+        return settle(
+            lambda: self.persist(key, read), self.options.retries, f"s3://{self.name}/{key}"
         )
-    return _store(bucket, prefix, options)
+
+    def read_range(self, key: str, start: int, size_bytes: int) -> tuple[Any, str | None]:
+        """A part of an object, and the tag of the answer; it is checked by its length alone."""
+
+        def once() -> tuple[Any, str | None]:
+            span = (start, start + size_bytes)
+            answer = get(self._client(size_bytes), key, options={"range": span})
+            return _whole(answer.bytes(), size_bytes, key), _tag(answer.meta)
+
+        return self.persist(key, once)
+
+    def read(self, key: str, byte_range: Any = None) -> Any:  # noqa: ANN401 - obstore's forms
+        """An object, or a part of it whose chunks have check sums of their own.
+
+        Raises
+        ------
+        FAULTS
+            If it is not there, or cannot be read.
+        """
+
+        def once() -> tuple[Any, bool]:
+            options = None if byte_range is None else {"range": byte_range}
+            answer = get(self._client(_UNKNOWN_BYTES), key, options=options)  # type: ignore[arg-type]
+            start, stop = answer.range
+            content = _whole(answer.bytes(), stop - start, key)
+            sure = byte_range is not None or not self.doubts
+            return content, sure or proves(_tag(answer.meta), content)
+
+        return self._settled(key, once)
+
+    def size_and_etag(self, key: str) -> tuple[int, str | None]:
+        """Size of an object in bytes, and its tag."""
+
+        def once() -> tuple[int, str | None]:
+            try:
+                meta = head(self._client(0), key)
+            except FileNotFoundError:
+                raise
+            except FAULTS:
+                # An answer to HEAD has no body, so its reason is asked for by a GET.
+                meta = get(self._client(0), key, options={"range": (0, 1)}).meta
+            return int(meta["size"]), _tag(meta)
+
+        return self.persist(key, once)
+
+    def write(self, key: str, content: Any) -> str | None:  # noqa: ANN401 - whatever holds bytes
+        """Store an object by one PUT, and make sure that it is what was sent; its tag."""
+
+        def once() -> str | None:
+            up = self._client(len(content), writes=True)
+            tag = _plain(put(up, key, content, use_multipart=False)["e_tag"])
+            if self.doubts and not proves(tag, content):
+                self._compare(key, content)
+            return tag
+
+        return self.persist(key, once)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Store an object unless one is there; False where the store says that one is.
+
+        That one may be ours all the same: an answer may get lost after the object was stored.
+        """
+
+        def once() -> str | None:
+            up = self._client(len(content), writes=True)
+            return _plain(put(up, key, content, mode="create", use_multipart=False)["e_tag"])
+
+        try:
+            tag = self.persist(key, once)
+        except AlreadyExistsError:
+            return False
+        if self.doubts and not proves(tag, content):
+            self.write(key, content)
+        return True
+
+    def _compare(self, key: str, content: Any) -> None:  # noqa: ANN401 - whatever holds bytes
+        """Read an object back: its tag is no digest, or other bytes were stored."""
+        stored = self.read(key)
+        if memoryview(stored) != memoryview(content):
+            raise OSError(f"{key} was changed on its way to the store")
+
+    def upload(self, key: str, file: Path) -> None:
+        """Store a local file, in parts where it is large, and make sure that it is what was sent.
+
+        Each part is tried again by itself.
+        """
+        size_bytes = file.stat().st_size
+        if size_bytes <= _UPLOAD_PART_BYTES:
+            self.write(key, file.read_bytes())
+            return
+
+        def once() -> None:
+            answer = put(
+                self._client(
+                    _UPLOAD_PART_BYTES * _UPLOADS_AT_ONCE,
+                    writes=True,
+                    inner_retries=self.options.retries,
+                ),
+                key,
+                file,
+                use_multipart=True,
+                chunk_size=_UPLOAD_PART_BYTES,
+                max_concurrency=_UPLOADS_AT_ONCE,
+            )
+            if self.doubts and _plain(answer["e_tag"]) != tag_of(_pieces(file), _UPLOAD_PART_BYTES):
+                raise OSError(f"{key} was changed on its way to the store")
+
+        self.persist(key, once)
+
+    def delete(self, keys: list[str]) -> None:
+        """Remove objects, those that are there."""
+        for first in range(0, len(keys), _DELETED_AT_ONCE):
+            some = keys[first : first + _DELETED_AT_ONCE]
+            with suppress(FileNotFoundError, NotFoundError):
+                self.persist(some[0], lambda some=some: delete(self._client(0, writes=True), some))  # type: ignore[misc]
+
+    def remove(self, key: str) -> None:
+        """Remove an object and everything below it, and make sure that it is gone.
+
+        Raises
+        ------
+        OSError
+            If something stays there.
+        """
+        self.delete([key] if key else [])
+        for _ in range(self.options.retries + 1):
+            left = list(self.find(key))
+            if not left:
+                return
+            self.delete(left)
+        if self.find(key):
+            raise OSError(f"s3://{self.name}/{key} cannot be removed: objects stay below it")
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of that name, or any below it."""
+        if key:
+            with suppress(FileNotFoundError):
+                self.size_and_etag(key)
+                return True
+        page = self._page(_folder(key), most=1)
+        return not key or bool(page["objects"])
+
+    def find(self, key: str, depth: int | None = None) -> Found:
+        """Objects below a key.
+
+        Parameters
+        ----------
+        key
+            As of a folder; empty for the whole bucket.
+        depth
+            Folders to look into, 1 for the one that was named; None for all.
+
+        Returns
+        -------
+        dict
+            By key, which begins with the one that was given.
+        """
+        found: Found = {}
+        waiting = [(_folder(key), 1)]
+        while waiting:
+            folder, level = waiting.pop()
+            for page in self._pages(folder, by_folder=depth is not None):
+                found |= page["objects"]
+                if depth is not None and level < depth:
+                    waiting += [(below, level + 1) for below in page["folders"]]
+        return dict(sorted(found.items()))
+
+    def _pages(self, folder: str, *, by_folder: bool) -> Iterator[dict[str, Any]]:
+        token = None
+        while True:
+            page = self._page(folder, by_folder=by_folder, token=token)
+            yield page
+            token = page["next"]
+            if not token:
+                return
+
+    def _page(self, folder: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401 - see below
+        """One answer to a LIST."""
+        return self._settled(
+            folder or "", lambda: (self._page_once(folder, **how), not self.doubts)
+        )
+
+    def _page_once(
+        self, folder: str, *, by_folder: bool = False, token: str | None = None, most: int = 1000
+    ) -> dict[str, Any]:
+        asked: dict[str, Any] = {"Bucket": self.name, "Prefix": folder, "MaxKeys": most}
+        asked |= {"Delimiter": "/"} if by_folder else {}
+        asked |= {"ContinuationToken": token} if token else {}
+        answer = self._s3fs().call_s3("list_objects_v2", **asked)
+        try:
+            rows = [row for row in answer.get("Contents", ()) if not row["Key"].endswith("/")]
+            more = bool(answer.get("IsTruncated"))
+            return {
+                "objects": {row["Key"]: (int(row["Size"]), _plain(row["ETag"])) for row in rows},
+                "folders": [row["Prefix"] for row in answer.get("CommonPrefixes", ())],
+                "next": answer["NextContinuationToken"] if more else None,
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise OSError(f"the listing of s3://{self.name}/{folder} is garbled") from error
+
+    def _s3fs(self) -> Any:  # noqa: ANN401 - s3fs ships no types
+        """The filesystem to list by, with the newest credentials."""
+        fs = fsspec.filesystem(
+            "s3", use_listings_cache=False, **trying_once(s3fs_arguments(self.options))
+        )
+        fs.retries = 1
+        newest = KEYRING.generation(self.options.profile)
+        if getattr(fs, "generation", newest) != newest:
+            fs.connect(refresh=True)
+        fs.generation = newest
+        return fs
 
 
-@cache
-def _store(bucket: str, prefix: str, options: StorageOptions) -> S3Store:
-    """One client for all threads."""
-    session = botocore.session.Session(profile=options.profile)
-    (endpoint, region), by_path = resolved(session, options), addresses_by_path(options)
-    wait = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
-    settings: dict[str, Any] = {
-        "region": region,
-        "endpoint": endpoint if by_path else _with_bucket(endpoint, bucket),
-        "virtual_hosted_style_request": not by_path,
-        "request_payer": options.requester_pays,
-        "skip_signature": options.anonymous,
-        "client_options": {
-            "allow_http": endpoint.startswith("http:"),
-            "timeout": timedelta(seconds=options.timeout_s * 10),
-            "connect_timeout": timedelta(seconds=options.timeout_s),
-        },
-        "retry_config": {
-            "max_retries": options.retries,
-            "backoff": wait,
-            "retry_timeout": timedelta(seconds=options.timeout_s * (options.retries + 1)),
-        },
-    }
-    if not options.anonymous:
-        settings["credential_provider"] = _credentials(session)
-    return S3Store(bucket, prefix=prefix or None, **settings)
+def _folder(key: str) -> str:
+    return f"{key}/" if key else ""
 
 
-def _with_bucket(endpoint: str, bucket: str) -> str:
-    """The address of a bucket whose name is part of the host's."""
-    scheme, _, host = endpoint.partition("://")
-    return f"{scheme}://{bucket}.{host}"
+def _plain(tag: str | None) -> str | None:
+    """A tag without its quotes."""
+    return tag.strip('"') if tag else None
 
 
-def resolved(session: Any, options: StorageOptions) -> tuple[str, str]:  # noqa: ANN401
-    """Endpoint and region as botocore finds them in options, profile and environment."""
-    region = options.region or session.get_config_variable("region") or _FALLBACK_REGION
-    client = session.create_client(
-        "s3",
-        region_name=region,
-        endpoint_url=options.endpoint_url,
-        aws_access_key_id="x",
-        aws_secret_access_key="x",  # noqa: S106 - nothing is sent
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    return str(client.meta.endpoint_url), str(region)
+def _tag(meta: Any) -> str | None:  # noqa: ANN401 - obstore's mapping
+    return _plain(meta.get("e_tag"))
 
 
-def _credentials(session: Any) -> Callable[[], Any]:  # noqa: ANN401 - botocore ships no types
-    """What obstore asks for credentials: the usual chain, asked again every few minutes."""
-
-    def provide() -> dict[str, Any]:
-        found = session.get_credentials()
-        if found is None:
-            raise NoCredentialsError
-        frozen = found.get_frozen_credentials()
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC) + _CREDENTIALS_LAST,
-        }
-
-    return provide
+def _whole(content: Any, size_bytes: int, key: str) -> Any:  # noqa: ANN401 - obstore's bytes
+    """Bytes of an answer, all of them; a body with a false length would pass for the object."""
+    if len(content) != size_bytes:
+        raise OSError(f"{len(content):,} of {size_bytes:,} bytes of {key} arrived")
+    return content
 
 
-def _note_fork() -> None:
-    _FORKED[0] = bool(_store.cache_info().currsize)
-
-
-os.register_at_fork(after_in_child=_note_fork)
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while piece := opened.read(PIECE_BYTES):
+            yield piece

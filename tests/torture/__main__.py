@@ -30,6 +30,9 @@ ROWS: dict[str, Row] = {
     "answers": Row("answers", 100),
     "builders": Row("builders", 20),
     "machine": Row("machine", 200),
+    "chaos": Row("chaos", 50),
+    "disk": Row("disk", 40),
+    "expiry": Row("expiry", 20),
     "commits": Row("commits", 40),
     "rollbacks": Row("rollbacks", 20),
 }
