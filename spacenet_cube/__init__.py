@@ -25,22 +25,29 @@ from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
     from spacenet_cube.building import build
+    from spacenet_cube.chips import Chips
     from spacenet_cube.core.bands import SENSORS, Band
+    from spacenet_cube.core.chipping import Chip
     from spacenet_cube.core.condition import BuildStatus
+    from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
     from spacenet_cube.core.versions import Version
+    from spacenet_cube.corpus import Corpus, open_corpus
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
+    from spacenet_cube.labels import read_labels
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.repairing import Repaired, repair
     from spacenet_cube.revisions import history, rollback, tag
     from spacenet_cube.sample import write_sample
     from spacenet_cube.status import build_status
     from spacenet_cube.surveying import survey
     from spacenet_cube.updating import Updated, update
+    from spacenet_cube.verifying import verify
 
 _HOMES = {
     "bundled_recipes": "recipes",
@@ -58,11 +65,23 @@ _HOMES = {
     "Updated": "updating",
     "build_status": "status",
     "BuildStatus": "core.condition",
+    "verify": "verifying",
+    "Verification": "core.findings",
+    "Fault": "core.findings",
+    "Sampling": "core.findings",
+    "LEVELS": "core.findings",
+    "repair": "repairing",
+    "Repaired": "repairing",
     "history": "revisions",
     "tag": "revisions",
     "rollback": "revisions",
     "Version": "core.versions",
     "open_cube": "opening",
+    "open_corpus": "corpus",
+    "Corpus": "corpus",
+    "Chips": "chips",
+    "Chip": "core.chipping",
+    "read_labels": "labels",
     "cube_info": "info",
     "quicklook": "drawing",
     "SENSORS": "core.bands",
@@ -85,11 +104,23 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "Updated",
     "build_status",
     "BuildStatus",
+    "verify",
+    "Verification",
+    "Fault",
+    "Sampling",
+    "LEVELS",
+    "repair",
+    "Repaired",
     "history",
     "tag",
     "rollback",
     "Version",
     "open_cube",
+    "open_corpus",
+    "Corpus",
+    "Chips",
+    "Chip",
+    "read_labels",
     "cube_info",
     "quicklook",
     "SENSORS",

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +22,11 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from spacenet_cube.core.access import StorageOptions
     from spacenet_cube.core.cost import Sample
+    from spacenet_cube.core.findings import Verification
     from spacenet_cube.core.plan import Plan
+    from spacenet_cube.core.progress import Progress as Tell
     from spacenet_cube.core.recipe import Product
     from spacenet_cube.core.wanted import Area
     from spacenet_cube.surveying import Survey
@@ -66,6 +69,9 @@ TargetOptionsOption = Annotated[
 RequesterPaysOption = Annotated[
     bool, typer.Option("--requester-pays", help="Let the source's requests be billed to you.")
 ]
+PinOption = Annotated[
+    bool, typer.Option("--pin", help="Hash local sources, so that a build refuses any other.")
+]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Units at once; default: processors.")
 ]
@@ -78,6 +84,9 @@ BboxOption = Annotated[
 ]
 AreaOption = Annotated[
     Path | None, typer.Option("--area", help="Limit to the polygons of a GeoJSON file.")
+]
+ShareOption = Annotated[
+    float, typer.Option("--share", help="Share of objects, or units, that is sampled.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
 
@@ -148,6 +157,7 @@ def plan_command(
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
     requester_pays: RequesterPaysOption = False,
+    pin: PinOption = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Read and compress a few windows of the sources.")
     ] = False,
@@ -160,7 +170,7 @@ def plan_command(
     from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import figures_of
 
-    access = _Access(source, source_option, target_option, staging, requester_pays)
+    access = _Access(source, source_option, target_option, staging, requester_pays, pin)
     limit = area_of(bbox, area)
     with _plans(recipe, product, profile, scratch, access, limit) as (planned, _):
         count = workers or os.cpu_count() or 1
@@ -207,6 +217,7 @@ def build_command(
     source_option: SourceOptionsOption = None,
     target_option: TargetOptionsOption = None,
     requester_pays: RequesterPaysOption = False,
+    pin: PinOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them; go on with what was stopped."""
@@ -220,7 +231,7 @@ def build_command(
             "--replace builds all of a cube and --update only what changed; give one of the two"
         )
     built: list[dict[str, Any]] = []
-    access = _Access(source, source_option, target_option, staging, requester_pays)
+    access = _Access(source, source_option, target_option, staging, requester_pays, pin)
     target, limit = access.target, area_of(bbox, area)
     with _plans(recipe, product, profile, scratch, access, limit) as (planned, shown):
         for one, _ in planned if not update_only else ():
@@ -265,6 +276,89 @@ def status_command(
     from rich.console import Console
 
     Console().print(status_table(found))
+
+
+@app.command("verify")
+def verify_command(
+    cube: CubeArgument,
+    level: Annotated[str, typer.Option(help="How closely: list, index, sample or full.")] = "full",
+    source: SourceOption = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Compare with its sources; default: the cube's AOI.")
+    ] = None,
+    share: ShareOption = 0.05,
+    seed: Annotated[int, typer.Option(help="Chooses what is sampled.")] = 1,
+    workers: WorkersOption = None,
+    profile: ProfileOption = None,
+    scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
+    staging: StagingOption = None,
+    source_option: SourceOptionsOption = None,
+    target_option: TargetOptionsOption = None,
+    requester_pays: RequesterPaysOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether a cube is what its manifest says; with --source, and what its sources hold."""
+    from spacenet_cube.core.findings import Sampling
+    from spacenet_cube.recipes import area_of
+    from spacenet_cube.verifying import verify
+
+    access = _Access(source, source_option, target_option, staging, requester_pays)
+    with _plan_of(
+        cube if source or recipe else None, recipe, profile, scratch, access, area_of(bbox, area)
+    ) as (planned, tell):
+        found = verify(
+            cube,
+            level,
+            plan=planned,
+            sampling=Sampling(share, seed),
+            workers=workers,
+            storage_options=access.to_read,
+            scratch=scratch,
+            progress=tell,
+        )
+    _print_findings(found, found.to_dict() if as_json else None, str(found))
+
+
+@app.command("repair")
+def repair_command(
+    cube: CubeArgument,
+    recipe: Annotated[
+        str | None, typer.Option(help="What it was built from; default: the cube's AOI.")
+    ] = None,
+    source: SourceOption = None,
+    level: Annotated[
+        str, typer.Option(help="How closely to look: list, index, sample or full.")
+    ] = "full",
+    workers: WorkersOption = None,
+    profile: ProfileOption = None,
+    scratch: ScratchOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
+    staging: StagingOption = None,
+    source_option: SourceOptionsOption = None,
+    target_option: TargetOptionsOption = None,
+    requester_pays: RequesterPaysOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make what verifying names once more, byte for byte, and nothing else."""
+    from spacenet_cube.recipes import area_of
+    from spacenet_cube.repairing import repair
+
+    access = _Access(source, source_option, target_option, staging, requester_pays)
+    with _plan_of(cube, recipe, profile, scratch, access, area_of(bbox, area)) as (planned, tell):
+        assert planned is not None, "a cube was given"
+        done = repair(
+            cube,
+            planned,
+            level=level,
+            workers=workers,
+            storage_options=access.to_read,
+            scratch=scratch,
+            progress=tell,
+        )
+    _print_findings(done.found, done.to_dict() if as_json else None, str(done))
 
 
 @app.command("info")
@@ -362,6 +456,7 @@ class _Access:
     target_options: Sequence[str] | None
     staging: str | None
     requester_pays: bool
+    pin: bool = False
 
     @property
     def said(self) -> dict[str, str]:
@@ -377,6 +472,56 @@ class _Access:
         from spacenet_cube.core.access import options_of_pairs
 
         return options_of_pairs(self.target_options or ())
+
+    @property
+    def to_read(self) -> "StorageOptions":
+        """How a cube is reached: as said, else as the environment says."""
+        from spacenet_cube.storage import from_environment
+
+        return from_environment("target").over(self.target)
+
+
+@contextmanager
+def _plan_of(
+    cube: str | None,
+    name: str | None,
+    profile: str | None,
+    scratch: Path | None,
+    access: _Access,
+    area: "Area | None",
+) -> Iterator[tuple["Plan | None", "Tell | None"]]:
+    """The plan that a cube was built by, made anew; none where no cube is given."""
+    from spacenet_cube.inventory import origin
+    from spacenet_cube.terminal import Bars, bars
+    from spacenet_cube.verifying import located
+
+    if cube is None:
+        with bars() as shown:
+            yield None, Bars(shown, "verify").tell
+        return
+    told = origin(located(cube, access.to_read))
+    wanted = (name or told.recipe, [told.product], profile or told.profile)
+    pinned = replace(access, pin=told.pinned)
+    with _plans(*wanted, scratch, pinned, area) as (planned, shown):
+        yield planned[0][0], Bars(shown, told.product).tell
+
+
+def _print_findings(found: "Verification", as_json: dict[str, Any] | None, told: str) -> None:
+    """Print what verifying came to, and leave with 1 where the cube is damaged."""
+    from rich.console import Console
+
+    from spacenet_cube.terminal import findings_table
+
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    if as_json is not None:
+        _print_json(as_json)
+    else:
+        if found.faults:
+            Console().print(findings_table(found))
+        typer.echo(told)
+    if not found.is_sound:
+        raise typer.Exit(1)
 
 
 @contextmanager
@@ -413,6 +558,7 @@ def _plans(
                 source_options=access.said,
                 staging=staging,
                 scratch=folder / product.name,
+                pin=access.pin,
                 progress=Bars(shown, product.name).tell,
             )
 

@@ -20,7 +20,7 @@ from pyproj import CRS
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
 from spacenet_cube.info import Ground, ground
-from spacenet_cube.opening import choose_level, cube_url, open_cube
+from spacenet_cube.opening import believing, choose_level, cube_url, open_cube
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,8 @@ def quicklook(
     view = open_cube(url, level=level.number, storage_options=storage_options)
     facts = view.attrs["spacenet_cube"]
     out = Path(path or Path(f"{facts['aoi']}_{facts['product']}.png").name)
-    figure = _figure(view, size_px)
+    with believing(url):
+        figure = _figure(view, size_px)
     try:
         FigureCanvasAgg(figure).print_png(out)  # type: ignore[no-untyped-call]
     except OSError as error:

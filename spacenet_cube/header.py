@@ -7,20 +7,25 @@ found before anything is built.
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from affine import Affine
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp, MaskFlags
 
 from spacenet_cube.cache import recall, remember
 from spacenet_cube.core.scene import Layout
-from spacenet_cube.core.tiff import Structure, TiffError
+from spacenet_cube.core.tiff import Structure
+from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.mirror import Mirror, local_structure
 from spacenet_cube.read import open_raster
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.storage import Location
+
+_FAR, _THIN = 1e12, 1e-18
 
 
 class UnusableError(Exception):
@@ -91,14 +96,7 @@ def read_header(file: Location, size_bytes: int, etag: str | None) -> Header:
 
 
 def _local(path: Path) -> Header:
-    try:
-        structure = local_structure(path)
-    except TiffError as error:
-        # GDAL reads some files that are none by the book, and has the last word on them.
-        if "cut short" in str(error):
-            raise
-        return _parsed(path, None)
-    return _parsed(path, structure)
+    return _parsed(path, local_structure(path))
 
 
 def _parsed(path: Path, structure: Structure | None) -> Header:
@@ -107,7 +105,7 @@ def _parsed(path: Path, structure: Structure | None) -> Header:
             raise UnusableError("has no CRS")
         if len(set(dataset.dtypes)) > 1:
             raise UnusableError(f"mixes sample types {', '.join(sorted(set(dataset.dtypes)))}")
-        unfit = _unfit(dataset)
+        unfit = _unfit(dataset) or _unsound(dataset)
         if unfit:
             raise UnusableError(unfit)
         return Header(
@@ -136,12 +134,28 @@ def _unfit(dataset: Any) -> str | None:  # noqa: ANN401 - rasterio ships no type
     return None
 
 
+def _unsound(dataset: Any) -> str | None:  # noqa: ANN401 - rasterio ships no types
+    """What of a header no raster on the ground has."""
+    transform = Affine(*tuple(dataset.transform)[:6])
+    edges = [abs(number) for number in tuple(transform)[:6]]
+    if not all(map(isfinite, edges)) or max(edges) > _FAR or abs(transform.determinant) < _THIN:
+        return f"has a transform that places no pixel: {[float(f'{n:.6g}') for n in transform[:6]]}"
+    return None
+
+
 @lru_cache(maxsize=64)
 def _crs_text(wkt: str) -> str:
     """``EPSG:...`` where the CRS surely has a code, else WKT 2."""
-    crs = CRS.from_wkt(wkt)
-    authority = crs.to_authority(min_confidence=100)
-    return ":".join(authority) if authority else str(crs.to_wkt("WKT2_2019"))
+    try:
+        crs = CRS.from_wkt(wkt)
+        authority = crs.to_authority(min_confidence=100)
+        if authority:
+            return ":".join(authority)
+        text = str(crs.to_wkt("WKT2_2019"))
+        refuse_files(" ".join(text.split()))
+    except (CRSError, ValueError) as error:
+        raise UnusableError(f"has a CRS that cannot be used: {str(error)[:200]}") from error
+    return text
 
 
 def _layout(dataset: Any) -> Layout:  # noqa: ANN401 - rasterio ships no types

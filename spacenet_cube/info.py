@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from pyproj import CRS, Geod
 
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import StoreError
-from spacenet_cube.opening import cube_url, open_root
-from spacenet_cube.storage import locate
+from spacenet_cube.opening import believing, cube_url, open_root
+from spacenet_cube.storage import locate, scrubbed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -208,6 +208,15 @@ def cube_info(
     """
     url = cube_url(cube, product, root)
     group = open_root(url, storage_options)
+    with believing(url):
+        found = _told_by(url, group)
+    if not count_bytes:
+        return found
+    return replace(found, stored_bytes=_stored_bytes(url, storage_options))
+
+
+def _told_by(url: str, group: zarr.Group) -> CubeInfo:
+    """The facts that metadata tell."""
     attributes: dict[str, Any] = dict(group.attrs)
     facts = attributes["spacenet_cube"]
     image = _array(group, "image")
@@ -239,7 +248,7 @@ def cube_info(
         plan=facts.get("plan"),
         software=facts.get("software"),
         raw_bytes=image.nbytes,
-        stored_bytes=_stored_bytes(url, storage_options) if count_bytes else None,
+        stored_bytes=None,
     )
 
 
@@ -356,6 +365,7 @@ def _stored_bytes(url: str, storage_options: Mapping[str, Any] | None) -> int:
         return sum(size_bytes for size_bytes, _ in locate(url, storage_options).find().values())
     except Exception as error:
         raise StoreError(
-            f"the objects of {url} cannot be listed: {type(error).__name__}: {error}; "
+            f"the objects of {url} cannot be listed: {type(error).__name__}: "
+            f"{scrubbed(str(error))[:300]}; "
             "ask for listing rights, or leave stored bytes out"
         ) from error

@@ -2,17 +2,30 @@
 
 import json
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 from affine import Affine
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.plan import plan
 from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.wanted import LikeGrid
+from spacenet_cube.core.wanted import LikeGrid, refuse_files
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.publish import ROOT
-from spacenet_cube.storage import locate
+from spacenet_cube.storage import FAULTS, locate
+
+_UNSOUND = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    CRSError,
+)
 
 SurveyOf = Callable[[Product], Sequence[Scene]]
 """Finds the scenes of a product."""
@@ -58,13 +71,24 @@ def _grid_of_cube(recipe: Recipe, name: str) -> Grid:
     cube = locate(name)
     try:
         attributes = json.loads((cube / ROOT).read_bytes())["attributes"]
-        rows, cols = attributes["spatial:shape"]
-        transform = Affine(*attributes["spatial:transform"][:6])
+        rows, cols = (int(edge) for edge in attributes["spatial:shape"])
+        transform = Affine(*(float(number) for number in attributes["spatial:transform"][:6]))
         crs = attributes.get("proj:code") or attributes["proj:wkt2"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _refuse_unsound((rows, cols), transform, crs)
+    except (*FAULTS, *_UNSOUND) as error:
         known = ", ".join(product.name for product in recipe.products)
         raise RecipeError(
             f"grid: like: {name!r} is neither a product of {recipe.name} ({known}) nor a published "
             f"cube ({type(error).__name__}: {error}); correct the name or the path"
         ) from error
-    return Grid((int(rows), int(cols)), transform, crs)
+    return Grid((rows, cols), transform, crs)
+
+
+def _refuse_unsound(shape_yx: tuple[int, int], transform: Affine, crs: str) -> None:
+    """Refuse what a foreign cube says of its grid, where no grid is so."""
+    numbers = tuple(transform)[:6]
+    if min(shape_yx) < 1 or not all(map(isfinite, numbers)) or transform.a <= 0 <= transform.e:
+        message = f"its grid is {shape_yx} with transform {numbers}"
+        raise ValueError(message)
+    refuse_files(" ".join(str(crs).split()))
+    CRS.from_user_input(crs)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from fsspec.utils import glob_translate
-
+from spacenet_cube.core.patterns import matches
 from spacenet_cube.core.recipe import Product
 from spacenet_cube.errors import RecipeError, SourceError
 from spacenet_cube.storage import FAULTS, Location, error_code, name_of
@@ -17,6 +16,7 @@ _RASTERS, _SIDECARS = (".tif", ".tiff"), (".imd", ".xml")
 _TILE = re.compile(r"_r0*(\d+)c0*(\d+)(?=[-_.]|$)")
 _COG = re.compile(r"_cog(?=\.tiff?$)")
 _PAGE_KEYS = 1000
+_DEEPEST = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -113,7 +113,7 @@ def _sorted_out(
         file
         for pattern, files in zip(patterns, found, strict=True)
         for file in files.values()
-        if re.fullmatch(glob_translate(pattern), file.key)
+        if matches(file.key, pattern)
     }
     every = {file for files in found for file in files.values()}
     kept, left_out = [], []
@@ -223,7 +223,13 @@ def _beside(source: Location, pattern: str) -> dict[str, SourceFile]:
     """Files in the folders that a pattern looks into, by key."""
     parts = PurePosixPath(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), len(parts) - 1)
-    depth = None if "**" in parts else len(parts) - fixed
+    depth = (
+        _DEEPEST
+        if "**" in parts and source.is_local
+        else None
+        if "**" in parts
+        else len(parts) - fixed
+    )
     folder = "/".join(parts[:fixed])
     root = source / folder if folder else source
     # A web server seldom lists a folder, and need not where the file's name is known.

@@ -69,6 +69,11 @@ class Lock:
         """Random letters that name the claim."""
         return self._claim.id
 
+    @property
+    def holder(self) -> Holder:
+        """Who holds it."""
+        return self._claim.holder
+
     def check(self) -> None:
         """Refuse to go on where the claim is lost.
 
@@ -116,13 +121,13 @@ class Lock:
                 f"{self._folder.url} was taken over by {who}, so this build stops; what it has "
                 "done stays"
             )
-        beaten = self._claim.beaten(time.time(), self.in_flight())
         if highest < self._generation:
-            if not create(self._place, beaten.content):
-                return f"the lock {self._place.url} is another's now, so this build stops"
-        else:
-            self._place.write_bytes(beaten.content)
-        self._claim = beaten
+            return (
+                f"the lock {self._place.url} is gone, so another builder may have been here, and "
+                "this build stops; run the same command again to go on"
+            )
+        self._claim = self._claim.beaten(time.time(), self.in_flight())
+        self._place.write_bytes(self._claim.content)
         return None
 
 

@@ -92,7 +92,7 @@ class Mirror:
             If it is no TIFF, a damaged one, or one cut short.
         """
         found = structure(self.read)
-        _check_whole(found, self._size_bytes)
+        found.refuse_absurd(self._size_bytes)
         return found
 
     def fill(self, spans: Iterable[Span], pool: Executor) -> None:
@@ -221,12 +221,5 @@ def local_structure(path: Path) -> Structure:
             return file.read(wanted)
 
         found = structure(read)
-    _check_whole(found, size_bytes)
+    found.refuse_absurd(size_bytes)
     return found
-
-
-def _check_whole(found: Structure, size_bytes: int) -> None:
-    if found.end > size_bytes:
-        raise TiffError(
-            f"it is cut short: its pixels reach to byte {found.end:,} of {size_bytes:,}"
-        )

@@ -5,7 +5,8 @@ wait until they are asked for.  A chunk that is missing raises, and never passes
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -14,19 +15,33 @@ import xarray as xr
 import zarr
 from dask.array.core import normalize_chunks
 from dask.base import tokenize
-from xarray.backends import ZarrStore
+from pyproj.exceptions import CRSError
 from zarr.errors import GroupNotFoundError
 
-from spacenet_cube.accessor import OPEN_LEVEL
+from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
+from spacenet_cube.analysis.parts import OPEN_LEVEL, STORED_LEVEL
+from spacenet_cube.core.foreign import unsound, unsound_shapes
 from spacenet_cube.core.levels import Level, levels
+from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.guarding import GuardedStore
 from spacenet_cube.recipes import bundled_recipes, load_recipe
-from spacenet_cube.storage import FAULTS, Location, array_settings, is_versioned, locate
+from spacenet_cube.storage import (
+    FAULTS,
+    Location,
+    array_settings,
+    is_versioned,
+    locate,
+    scrubbed,
+    sealed,
+    unsealed,
+)
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
 _TASK_PX = 2048
 _PIXELS = ("image", "source_index")
+_ARRAYS = {*_PIXELS, "band", "y", "x", "spatial_ref", "wavelength", "fwhm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +54,23 @@ class LevelOpener:
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """How the storage is reached, as fsspec takes it; not shown, since it may hold secrets."""
 
-    def __call__(self, number: int) -> xr.Dataset:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without what may be a secret; see `spacenet_cube.storage.secrets`."""
+        return _opener, (self.url, *sealed(self.storage_options))
+
+    def __call__(self, number: int, *, chunks: Chunks = "shard") -> xr.Dataset:
         """Open the level of that number; -1 is the coarsest."""
         root = open_root(self.url, self.storage_options)
-        return _open_level(root, levels(dict(root.attrs))[number], "shard", self)
+        return _open_level(root, levels(dict(root.attrs))[number], chunks, self)
+
+    @property
+    def unsafe_options(self) -> tuple[str, ...]:
+        """Names of those options that may hold a secret: all that are not ours, sorted."""
+        return tuple(sorted(locate(self.url, self.storage_options).extra))
+
+
+def _opener(url: str, options: Mapping[str, Any] | None, ticket: tuple[int, int]) -> LevelOpener:
+    return LevelOpener(url, unsealed(options, ticket))
 
 
 def open_cube(
@@ -82,7 +110,10 @@ def open_cube(
         Of a versioned cube: a tag, branch, snapshot or time; by default the newest.  The
         dataset stays at that version, whatever is published later.
     storage_options
-        How the storage is reached, as fsspec takes it.
+        How the storage is reached, as fsspec takes it.  Secrets among them (``key``, ``secret``,
+        ``token`` and the like) stay in this process and are never pickled: workers of a
+        cluster resolve credentials by the usual AWS chain, so give those the environment, a
+        role, or ``{"profile": ...}``.
 
     Returns
     -------
@@ -306,7 +337,7 @@ def _root_at(url: str, where: Location) -> zarr.Group:
         raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
     except Exception as error:  # Each of fsspec's back ends raises errors of its own family.
         raise StoreError(
-            f"{url} cannot be read: {type(error).__name__}: {error}; "
+            f"{url} cannot be read: {type(error).__name__}: {scrubbed(str(error))[:300]}; "
             "check the address, and the credentials in storage_options"
         ) from error
     if "spacenet_cube" not in group.attrs or "image" not in group:
@@ -315,7 +346,56 @@ def _root_at(url: str, where: Location) -> zarr.Group:
             "'spacenet_cube', or it has no array 'image'; open it with xarray.open_zarr, or "
             "give the address of a cube, which ends in <AOI>/<product>.zarr"
         )
+    with believing(url):
+        told = unsound(dict(group.attrs))
+        if told:
+            raise StoreError(_disbelieved(url, told))
     return group
+
+
+@contextmanager
+def believing(url: str) -> Iterator[None]:
+    """Turn what damaged or hostile metadata provoke in other packages into one error.
+
+    Parameters
+    ----------
+    url
+        Path or URL of the cube.
+
+    Raises
+    ------
+    StoreError
+        In the place of any such error.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError) as error:
+        raise StoreError(_disbelieved(url, f"{type(error).__name__}: {error}")) from error
+    except (TypeError, ValueError, CRSError) as error:
+        raise StoreError(_disbelieved(url, f"{type(error).__name__}: {error}")) from error
+
+
+def _disbelieved(url: str, told: str) -> str:
+    line = " ".join(told[:400].split())
+    return (
+        f"the metadata of {url} are not those of a cube: {line}; it is damaged or was edited: "
+        "build it again with --replace"
+    )
+
+
+def _check_arrays(url: str, group: zarr.Group, level: Level) -> None:
+    """Refuse arrays whose shapes do not go together, before room is made for them."""
+    arrays = {name: each for name, each in group.arrays() if name in _ARRAYS}
+    pixels = [arrays[name] for name in _PIXELS if name in arrays]
+    blocks = [edge for each in pixels for edge in (*each.chunks, *(each.shards or ()))]
+    shapes = {name: tuple(each.shape) for name, each in arrays.items()}
+    missing = sorted({*_PIXELS, "band", "y", "x", "spatial_ref"} - set(arrays))
+    wkt = str(arrays["spatial_ref"].attrs.get("crs_wkt", "")) if not missing else ""
+    told = f"no array {missing[0]!r}" if missing else None
+    told = told or unsound_shapes(shapes, level.shape_yx, tuple(blocks))
+    if told:
+        raise StoreError(_disbelieved(url, f"level {level.number}: {told}"))
+    refuse_files(" ".join(wkt.split()))
 
 
 def _not_there(url: str, where: Location) -> str:
@@ -339,11 +419,13 @@ def _not_there(url: str, where: Location) -> str:
 
 
 def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpener) -> xr.Dataset:
-    with array_settings():
+    with believing(opener.url), array_settings():
         group = root if level.number == 0 else root[level.name]
-        assert isinstance(group, zarr.Group)
+        if not isinstance(group, zarr.Group):
+            raise StoreError(_disbelieved(opener.url, f"{level.name} is no group"))
+        _check_arrays(opener.url, group, level)
         lazy = xr.open_dataset(
-            ZarrStore(group, mode="r"),
+            GuardedStore(group, mode="r"),
             chunks=None,
             mask_and_scale=False,
             decode_coords="all",
@@ -351,6 +433,7 @@ def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpe
     cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
     cube.attrs = {**root.attrs, **cube.attrs}
     cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
+    cube["image"].encoding[STORED_LEVEL] = level.number
     if chunks is None:
         return cube
     token = tokenize(opener.url, level.name, dict(root.attrs))

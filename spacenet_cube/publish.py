@@ -10,6 +10,7 @@ from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found
 from spacenet_cube.core.documents import group_documents
+from spacenet_cube.core.foreign import unsound
 from spacenet_cube.core.manifest import (
     ENTRY,
     Manifest,
@@ -148,14 +149,17 @@ def root_attributes(cube: Location, root: bytes) -> dict[str, Any]:
     StoreError
         If they do not tell.
     """
+    fault: Exception | None = None
     try:
         attributes: dict[str, Any] = json.loads(root)["attributes"]
-        iter(attributes["spacenet_cube"]["scenes"])
-    except (ValueError, KeyError, TypeError) as error:
+        told = unsound(attributes)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        fault, told = error, f"{type(error).__name__}: {error}"
+    if told:
         raise StoreError(
-            f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
-            "it cannot be updated; build it with --replace"
-        ) from error
+            f"{cube.url} does not say what it was built from ({told}), so it cannot be updated; "
+            "build it with --replace"
+        ) from fault
     return attributes
 
 

@@ -5,11 +5,13 @@ allowed.  A failed read is an error that names the scene, and never nodata.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
@@ -18,10 +20,12 @@ from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.validity import Samples
 from spacenet_cube.errors import SourceError
+from spacenet_cube.pinning import refuse_changed, refuse_mixed
 
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
     "GDAL_PAM_ENABLED": "NO",
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "NUM_THREADS": "1",
@@ -48,11 +52,18 @@ def open_raster(href: str) -> Iterator[Any]:
     rasterio.errors.RasterioIOError
         If it is no GeoTIFF or cannot be read.
     """
-    with (
-        rasterio.Env(**GDAL_OPTIONS),
-        rasterio.open(href, driver="GTiff", sharing=False) as dataset,
-    ):
-        yield dataset
+    # GDAL would take other names for addresses, archives and connection strings.
+    if not Path(href).is_absolute() or href.startswith("/vsi") or not Path(href).is_file():
+        raise RasterioIOError(f"{href!r} is not the absolute path of a file")
+    try:
+        with (
+            rasterio.Env(**GDAL_OPTIONS),
+            rasterio.open(href, driver="GTiff", sharing=False) as dataset,
+        ):
+            yield dataset
+    except CPLE_BaseError as error:
+        # Some damaged tags come through as GDAL's own error, which is of no public family.
+        raise RasterioIOError(str(error)) from error
 
 
 LocalFile = Callable[[Scene, Block], AbstractContextManager[str]]
@@ -85,7 +96,11 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
 
     @contextmanager
     def open_scene(scene: Scene, within: Block) -> Iterator[ReadWindow]:
-        with _naming(scene), local(scene, within) as path, open_raster(path) as dataset:
+        with ExitStack() as held:
+            held.enter_context(_naming(scene))
+            path = held.enter_context(local(scene, within))
+            stamp = None if scene.is_remote else refuse_changed(scene)
+            dataset = held.enter_context(open_raster(path))
             _check_unchanged(scene, dataset)
 
             def read(window: Block, out: Samples) -> None:
@@ -97,6 +112,8 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
                     )
                 with _naming(scene):
                     dataset.read(indexes, out=out, window=_window(window))
+                    if stamp is not None:
+                        refuse_mixed(scene, stamp)
 
             yield read
 
@@ -112,7 +129,7 @@ def _naming(scene: Scene) -> Iterator[None]:
     """Turn what rasterio raises into an error that names the scene and the mend."""
     try:
         yield
-    except (RasterioIOError, RasterioError, OSError) as error:
+    except (CPLE_BaseError, RasterioError, OSError) as error:
         cause = error.__cause__ or error
         raise SourceError(
             f"scene {scene.id} cannot be read: {cause}; try again, fetch {scene.key} anew, "

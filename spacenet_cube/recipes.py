@@ -6,6 +6,7 @@ items, and a duplicate key would silently win.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,44 @@ from spacenet_cube.errors import RecipeError
 LIMIT_BYTES = 1 << 20
 """Largest recipe that is read."""
 
-LIMIT_POLYGON_BYTES = 1 << 24
+LIMIT_POLYGON_BYTES = 1 << 23
 """Largest polygon file that is read."""
 
 LIMIT_DEPTH = 20
 """Deepest nesting that is read; recipes need 6."""
 
+LIMIT_PARTS = 20_000
+"""Most keys, values and brackets that are read; 18 cubes need 1,000, and PyYAML takes 0.3 s."""
+
+_MOST_FAULTS = 20
+_LONGEST = 400
+
 _POLYGON_SUFFIXES = frozenset({".geojson", ".json"})
 _SUFFIXES = (".yaml", ".yml")
 _Path = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values: ``no`` and ``on`` are words, ``1:30`` is no number, dates are text.
+
+    PyYAML follows YAML 1.1, where a product named ``no`` would be False
+    (https://yaml.org/spec/1.2.2/#103-core-schema).
+    """
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _form, _first in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$",
+        list("-+0123456789."),
+    ),
+    ("merge", r"<<$", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), _first)
 
 
 def bundled_recipes() -> tuple[str, ...]:
@@ -125,18 +155,20 @@ def parse_recipe(text: str, name: str = "recipe", *, folder: Path | None = None)
         If the text is no YAML, or not a recipe; the message names the line.
     """
     try:
+        if len(text) > LIMIT_BYTES:
+            raise RecipeError(f"{name} has more than {LIMIT_BYTES:,} characters; shorten it")
         _refuse_tricks(text, name)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         lines = {} if root is None else dict(_lines(root, (), name))
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = getattr(mark, "line", 0) + 1
         raise RecipeError(
-            f"{name}, line {line}: this is not YAML: {error.problem}; mend the line"
+            f"{name}, line {line}: this is not YAML: {_plain(error.problem)}; mend the line"
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{name}: this is not YAML: {error}; mend the file") from error
+        raise RecipeError(f"{name}: this is not YAML: {_plain(error)}; mend the file") from error
     try:
         _read_polygons(data, folder)
         return Recipe.model_validate(data)
@@ -190,6 +222,8 @@ def read_geojson(path: Path) -> object:
         If it is too large, cannot be read, or is no JSON.
     """
     try:
+        if not path.is_file():
+            raise RecipeError(f"{str(path)!r} is no file; name a GeoJSON file")
         if path.stat().st_size > LIMIT_POLYGON_BYTES:
             raise RecipeError(
                 f"{path} has more than {LIMIT_POLYGON_BYTES:,} bytes; simplify the polygon"
@@ -232,8 +266,17 @@ def area_of(bbox: Sequence[float] | None = None, polygon: Path | None = None) ->
 def _refuse_tricks(text: str, name: str) -> None:
     """Refuse aliases and deep nesting before anything is built from them."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for parts, event in enumerate(yaml.parse(text, Loader=_Loader)):
         line = 1 + (event.start_mark.line if event.start_mark else 0)
+        if parts > LIMIT_PARTS:
+            raise RecipeError(
+                f"{name}, line {line}: more than {LIMIT_PARTS:,} keys and values, which no recipe "
+                "needs; put polygons into GeoJSON files, and products into recipes of their own"
+            )
+        if getattr(event, "tag", None):
+            raise RecipeError(
+                f"{name}, line {line}: tags (!) are not read in recipes; write the plain value"
+            )
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise RecipeError(
                 f"{name}, line {line}: anchors and aliases (& and *) are not read in recipes, "
@@ -267,7 +310,7 @@ def _lines(node: yaml.Node, path: _Path, name: str) -> Iterator[tuple[_Path, int
                 )
             if key.value in seen:
                 raise RecipeError(
-                    f"{name}, line {line}: {key.value!r} stands twice, so one of them would "
+                    f"{name}, line {line}: {_short(key.value)} stands twice, so one of them would "
                     "silently win; remove one"
                 )
             seen.add(key.value)
@@ -277,13 +320,14 @@ def _lines(node: yaml.Node, path: _Path, name: str) -> Iterator[tuple[_Path, int
 
 def _faults(name: str, lines: dict[_Path, int], error: ValidationError) -> list[str]:
     """A line a fault, top to bottom; what merely follows from a fault inside it is left out."""
-    found = [(_place(lines, tuple(fault["loc"])), fault) for fault in error.errors()]
+    first = error.errors(include_url=False, include_context=False)[: 10 * _MOST_FAULTS]
+    found = [(_place(lines, tuple(fault["loc"])), fault) for fault in first]
     roots = [
         (lines.get(place, 1), _told(f"{name}, line {lines.get(place, 1)}", place, fault))
         for place, fault in found
         if not _follows(place, fault, [other for other in found if other[1] is not fault])
     ]
-    return list(dict.fromkeys(told for _, told in sorted(roots)))
+    return list(dict.fromkeys(told for _, told in sorted(roots)))[:_MOST_FAULTS]
 
 
 def _follows(place: _Path, fault: Any, others: Sequence[tuple[_Path, Any]]) -> bool:  # noqa: ANN401
@@ -310,7 +354,7 @@ def _told(where: str, place: _Path, fault: Any) -> str:  # noqa: ANN401 - pydant
     match fault["type"]:
         case "extra_forbidden":
             told = (
-                f"{key!r} is not a key that recipes have here; correct or remove it "
+                f"{_short(key)} is not a key that recipes have here; correct or remove it "
                 "(spacenet-cube schema lists the keys)"
             )
         case "missing":
@@ -320,7 +364,7 @@ def _told(where: str, place: _Path, fault: Any) -> str:  # noqa: ANN401 - pydant
         case _:
             said = message[:1].lower() + message[1:]
             told = f"{_short(fault['input'])} cannot stand: {said}; correct the value"
-    return f"{where}: {_shown(place)}: {told}"
+    return f"{where}: {_plain(_shown(place))}: {_plain(told)}"
 
 
 def _shown(path: Sequence[str | int]) -> str:
@@ -330,5 +374,13 @@ def _shown(path: Sequence[str | int]) -> str:
 
 
 def _short(value: object, most: int = 60) -> str:
-    text = repr(value)
+    # Only the start is ever written: what is refused may be long.
+    text = repr(value[: most + 1] if isinstance(value, (str, list, tuple)) else value)
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _plain(said: object) -> str:
+    """What a message repeats, on one line, short, and without what a terminal would obey."""
+    text = " ".join(str(said)[: 2 * _LONGEST].split())
+    seen = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return seen if len(seen) <= _LONGEST else f"{seen[: _LONGEST // 2]} ... {seen[-100:]}"

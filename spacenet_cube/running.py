@@ -1,9 +1,10 @@
 """Running: tasks on any executor, a bounded number at once, each as soon as it can be done."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.tasks import Ready, Task
@@ -133,3 +134,50 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 def _all_is_well() -> None:
     """Nothing is against going on."""
+
+
+def each_of[T, R](
+    do: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    workers: int,
+    stage: str,
+    progress: Progress | None,
+) -> Iterator[R]:
+    """Do something with every item on threads, and give what came of each as it is done.
+
+    Parameters
+    ----------
+    do
+        What to do.
+    items
+        With what; none needs another.
+    workers
+        Threads; twice as many items are handed to them.
+    stage
+        What progress is told of.
+    progress
+        Told how many are done of how many.
+
+    Yields
+    ------
+    R
+        In the order of being done; the first failure ends it.
+    """
+    waiting, told = tuple(items), progress or _silent
+    rest, running, done = iter(waiting), set[Future[R]](), 0
+    told(stage, 0, len(waiting))
+    with ThreadPoolExecutor(workers, stage) as pool:
+        try:
+            while True:
+                free = workers * _IN_FLIGHT_PER_WORKER - len(running)
+                running |= {pool.submit(do, item) for item in islice(rest, free)}
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                done += len(finished)
+                told(stage, done, len(waiting))
+                yield from [future.result() for future in finished]
+        finally:
+            for future in running:
+                future.cancel()

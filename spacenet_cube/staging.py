@@ -124,7 +124,7 @@ class Stage:
         number = next(k for k, each in enumerate(self._plan.scenes, 1) if each.id == scene.id)
         path = self._folder / f"{number:05d}.tif"
         path.unlink(missing_ok=True)
-        mirror = Mirror(locate(scene.href, scene.access), scene.size_bytes, scene.etag, path)
+        mirror = Mirror(locate(scene.href, scene.access), scene.size_bytes, scene.store_tag, path)
         try:
             held = (mirror, mirror.structure())
         except BaseException:

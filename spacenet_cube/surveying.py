@@ -3,6 +3,7 @@
 Every fault of every file is found in one go, so that a user mends a source once.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from spacenet_cube.listing import (
     list_sources,
     one_a_tile,
 )
+from spacenet_cube.pinning import Stamp, pinned, stamp_of
 from spacenet_cube.scratch import interpreter_scratch
 from spacenet_cube.shelf import Member
 from spacenet_cube.storage import FAULTS, Location, from_environment, locate, name_of
@@ -80,6 +82,7 @@ def survey(
     source_options: StorageOptions | Mapping[str, Any] | None = None,
     staging: Location | str | Path | None = None,
     scratch: Path | None = None,
+    pin: bool = False,
     progress: Progress | None = None,
 ) -> Survey:
     """Find the scenes of a product and read their headers, in parallel.
@@ -101,6 +104,9 @@ def survey(
     scratch
         Folder for what is removed afterwards.  By default a temporary one, which is
         removed when the interpreter ends.
+    pin
+        Whether local files are hashed, so that a build refuses other content under the same
+        name.  Members of archives always are, and remote files have their store's tag.
     progress
         Told the stage, how much of it is done, and how much there is.
 
@@ -128,6 +134,10 @@ def survey(
         counted = wanted.expect.model_copy(update={"scenes": None})
         readable = faults(wanted.model_copy(update={"expect": counted}), scenes)
         raise SourceError(_many(what, [*failed, *readable]))
+    if pin:
+        scenes, failed = pinned(scenes, min(os.cpu_count() or 1, len(scenes) or 1), progress)
+        if failed:
+            raise SourceError(_many(what, failed))
     found = faults(wanted, scenes)
     if found:
         raise RecipeError(_many(what, found))
@@ -279,8 +289,10 @@ def _scene_or_fault(raster: _Raster) -> Scene | str:
 
 def _scene(raster: _Raster) -> Scene:
     file, place = raster.file, raster.place
-    header = read_header(place, file.size_bytes, _store_tag(file))
-    name = name_of(file.key)
+    name, tag = name_of(file.key), file.etag
+    digest = tag.removeprefix("sha256:") if tag and tag.startswith("sha256:") else None
+    stamp = stamp_of(place.path) if place.is_local else None
+    header = read_header(place, file.size_bytes, None if digest else tag)
     return Scene(
         id=name,
         key=file.key,
@@ -295,21 +307,18 @@ def _scene(raster: _Raster) -> Scene:
         nodata=header.nodata,
         layout=header.layout,
         acquired=acquired_from_name(name),
-        modified=_modified(Path(place.path)) if place.is_local and not file.etag else None,
+        modified=_time(stamp) if stamp and not tag else None,
+        modified_ns=stamp.modified_ns if stamp else None,
+        sha256=digest,
         row_col=row_col_from_name(name),
         data_bytes=header.data_bytes,
         access=place.options,
     )
 
 
-def _modified(path: Path) -> str | None:
+def _time(stamp: Stamp) -> str:
     """When a local file last changed: what tells a new delivery of the same size from the old."""
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat() if path.exists() else None
-
-
-def _store_tag(file: SourceFile) -> str | None:
-    """The tag that the store compares; a member's digest is none."""
-    return None if file.etag is None or file.etag.startswith("sha256:") else file.etag
+    return datetime.fromtimestamp(stamp.modified_ns / 1e9, UTC).isoformat()
 
 
 def _read_sidecars(

@@ -1,5 +1,6 @@
 """The terminal: progress bars and tables.  Quiet where nobody watches."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from spacenet_cube.core.condition import BuildStatus
     from spacenet_cube.core.cost import Sample
+    from spacenet_cube.core.findings import Verification
     from spacenet_cube.core.plan import Plan
     from spacenet_cube.surveying import Survey
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
+_KEY_WIDTH = 36
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def size(size_bytes: float) -> str:
@@ -230,3 +234,29 @@ def _told(one: Mapping[str, Any]) -> dict[str, str]:
         **_cost_told(one["cost"], len(one["left_out"])),
         "reading is paid by": str(one["paid_by"]),
     }
+
+
+def findings_table(found: "Verification") -> Table:
+    """The faults of a cube, one a row.
+
+    Parameters
+    ----------
+    found
+        What verifying came to.
+
+    Returns
+    -------
+    rich.table.Table
+        Ready to print.
+    """
+    mends = "\n".join(dict.fromkeys(fault.mend for fault in found.faults))
+    table = Table(title=found.url, caption=mends, show_lines=True)
+    longest = max((len(fault.key) for fault in found.faults), default=0)
+    table.add_column("object", overflow="fold", min_width=min(longest, _KEY_WIDTH))
+    table.add_column("pixels", overflow="fold")
+    table.add_column("fault", overflow="fold")
+    for fault in found.faults:
+        where = "\n".join(map(str, fault.places))
+        said = f"{fault.kind}: expected {fault.expected}, found {fault.found}"
+        table.add_row(fault.key, where, _DIGEST.sub(r"\1...", said))
+    return table

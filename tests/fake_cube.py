@@ -6,7 +6,7 @@ the pipeline, so a fault there cannot hide here.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,9 @@ class Fake:
 
     sharded: bool = True
     """Whether chunks are kept in shards."""
+
+    imagery: Mapping[str, Any] | None = None
+    """What every scene's metadata file says, if there is one."""
 
 
 def pixels(fake: Fake) -> np.ndarray[Any, Any]:
@@ -179,6 +182,7 @@ def _root_attributes(fake: Fake, layout: list[dict[str, Any]]) -> dict[str, Any]
             "catalog_id": "10400100137F4900",
             "bbox": bbox,
             "row_col": [number, 1],
+            **({"imagery": dict(fake.imagery)} if fake.imagery else {}),
         }
         for number, bbox in enumerate(bboxes, start=1)
     ]

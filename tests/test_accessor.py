@@ -248,7 +248,7 @@ def test_plot_draws_the_whole_cube_and_parts_in_true_proportions(cube):
 
 
 def test_plot_without_matplotlib_says_what_to_install(cube, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.accessor.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.analysis.parts.find_spec", lambda _name: None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'spacenet-cube\[viewer\]'"):
         cube.spacenet.plot()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from zarr.errors import ChunkNotFoundError
 from zarr.storage import FsspecStore, LocalStore
 
 from spacenet_cube.core.levels import levels
@@ -240,9 +239,25 @@ def test_a_missing_chunk_raises_and_never_reads_as_nodata(url, tmp_path, chunks)
 
     cube = pickle.loads(pickle.dumps(open_cube(broken, chunks=chunks)))  # noqa: S301 - our own
 
-    with pytest.raises(ChunkNotFoundError, match="image"):
+    with pytest.raises(StoreError, match=r"ChunkNotFound.*image.*spacenet-cube verify") as raised:
         cube.image.isel(y=0, x=0).load()
+    assert f"verify {broken}'" in str(raised.value)
     np.testing.assert_array_equal(cube.image[:, 64:, :64].values, EXPECTED[:, 64:, :64])
+
+
+@pytest.mark.parametrize("chunks", ["shard", None])
+def test_a_damaged_chunk_raises_and_says_what_names_the_damage(url, tmp_path, chunks):
+    broken = tmp_path / "MUL.zarr"
+    shutil.copytree(url, broken)
+    shard = broken / "image" / "c" / "0" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[7] ^= 1
+    shard.write_bytes(content)
+
+    cube = pickle.loads(pickle.dumps(open_cube(broken, chunks=chunks)))  # noqa: S301 - our own
+
+    with pytest.raises(StoreError, match=r"chunk of image .*checksum.*spacenet-cube verify"):
+        cube.image.load()
 
 
 def test_opening_leaves_the_configuration_of_zarr_alone(url):

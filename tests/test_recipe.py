@@ -304,7 +304,7 @@ def test_every_fault_of_a_recipe_is_told_at_once_from_top_to_bottom():
         ("[" * (LIMIT_DEPTH + 1) + "]" * (LIMIT_DEPTH + 1), 1, f"more than {LIMIT_DEPTH} deep"),
         ("a: 1\nb: " + "[" * 5000, 2, f"more than {LIMIT_DEPTH} deep"),
         ("a: {b: 1\n", 2, "not YAML"),
-        ("a: !!python/object/apply:os.system [ls]\n", 1, "not YAML"),
+        ("a: !!python/object/apply:os.system [ls]\n", 1, "tags"),
         ("--- \na: 1\n---\nb: 1\n", 3, "not YAML"),
     ],
 )

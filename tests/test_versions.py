@@ -28,7 +28,7 @@ from spacenet_cube.core.tasks import tasks
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.storage import Repository, entries, locate
 from spacenet_cube.storage.address import Address, parse_address
-from spacenet_cube.storage.repository import MovedError, RepositoryError, library
+from spacenet_cube.storage.repository import MovedError, library
 from spacenet_cube.working import Recording
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of
@@ -428,6 +428,9 @@ def test_a_cube_is_found_by_name(source, to):
     sc.build(plan_of(source), to)
 
     assert sc.open_cube("AOI", "P", root=to).image.shape == (2, 96, 96)
+    corpus = sc.open_corpus(to)
+    assert {aoi: list(products) for aoi, products in corpus.items()} == {"AOI": ["P"]}
+    assert corpus["AOI"]["P"].image.shape == (2, 96, 96)
 
 
 @pytest.mark.parametrize("damage", ["flip", "loss"])
@@ -439,8 +442,24 @@ def test_a_damaged_chunk_is_an_error(source, to, damage):
         held[len(held) // 2] ^= 1
         file.write_bytes(held) if damage == "flip" else file.unlink()
 
-    with pytest.raises((RepositoryError, ValueError), match=r"checksum|crc|not found|CRC"):
+    told = r"missing or damaged .*(checksum|gone).* run 'spacenet-cube verify icechunk\+file"
+    with pytest.raises(sc.StoreError, match=told):
         sc.open_cube(cube).image.load(scheduler="synchronous")
+    found = sc.verify(cube)
+    assert not found.is_sound
+    with pytest.raises(sc.StoreError, match="rollback"):
+        sc.repair(cube, plan_of(source))
+
+
+def test_every_version_is_verified_by_a_manifest_of_its_own(source, to):
+    cube = sc.build(plan_of(source), to)
+    first = sc.tag(cube, "v1")
+    sc.update(changed(source), to)
+
+    newest, oldest = sc.verify(cube), sc.verify(f"{cube}#{first.id}")
+
+    assert (newest.is_sound, newest.faults, oldest.is_sound) == (True, (), True)
+    assert newest.manifest != oldest.manifest
 
 
 def test_a_versioned_build_is_not_shared_with_other_processes(source, to):

@@ -170,6 +170,11 @@ def _refuse_stranger(name: str) -> None:
     )
 
 
+def _shown(name: str) -> str:
+    """A name that is one of ours; whatever else stands there may be a secret."""
+    return repr(name) if name in StorageOptions.model_fields else "of no name"
+
+
 def options_of_pairs(pairs: Iterable[str]) -> dict[str, str]:
     """Read options written as ``name=value``, as the command line and environment have them.
 
@@ -188,7 +193,7 @@ def options_of_pairs(pairs: Iterable[str]) -> dict[str, str]:
         name, sign, value = pair.partition("=")
         if not sign:
             raise RecipeError(
-                f"storage option {name[:40]!r} has no value; write it as name=value, such as "
+                f"storage option {_shown(name)} has no value; write it as name=value, such as "
                 "anonymous=true"
             )
         found[name.strip()] = value.strip()

@@ -85,7 +85,7 @@ def difference(plan: Plan, attributes: Mapping[str, Any]) -> Difference:
     before, after = _by_id(held["scenes"]), _by_id(own["scenes"])
     added = tuple(name for name in after if name not in before)
     removed = tuple(name for name in before if name not in after)
-    changed = tuple(n for n in after if n in before and _told(after[n]) != _told(before[n]))
+    changed = tuple(n for n in after if n in before and _differ(after[n], before[n]))
     touched = [*_now(plan, {*added, *changed}), *_then(plan, before, {*removed, *changed})]
     return Difference(
         added,
@@ -114,9 +114,16 @@ def _by_id(scenes: Iterable[Facts]) -> dict[str, Facts]:
     return {str(scene["id"]): scene for scene in scenes}
 
 
-def _told(scene: Facts) -> dict[str, Any]:
-    """What a scene is, apart from its number."""
-    return {key: value for key, value in scene.items() if key != "index"}
+def _differ(one: Facts, other: Facts) -> bool:
+    """Whether a scene is another than it was, its number apart.
+
+    Where both are pinned by a digest, it says more than the time of change does; where one
+    is, it says nothing.
+    """
+    both = "sha256" in one and "sha256" in other
+    silent = {"index", "modified"} if both else {"index", "sha256"}
+    kept = ({k: v for k, v in each.items() if k not in silent} for each in (one, other))
+    return next(kept) != next(kept)
 
 
 def _now(plan: Plan, names: set[str]) -> list[Block]:

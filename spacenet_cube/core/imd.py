@@ -92,6 +92,9 @@ class Imagery:
     cloud_cover: float | None = None
     """Share of the scene under cloud, 0 to 1."""
 
+    pan_sharpening: str | None = None
+    """Algorithm that mixed the panchromatic band in, ``None`` as text for none of it."""
+
     bands: tuple[BandCalibration, ...] = ()
     """One entry for each band that has a calibration."""
 
@@ -213,6 +216,7 @@ def _imagery(tree: Tree, source: str) -> Imagery:
         in_track_deg=_number(image, "meanintrackviewangle"),
         cross_track_deg=_number(image, "meancrosstrackviewangle"),
         cloud_cover=_number(image, "cloudcover"),
+        pan_sharpening=_text(tree, "pansharpenalgorithm"),
         bands=_bands(tree),
     )
 

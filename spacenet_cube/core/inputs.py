@@ -58,7 +58,9 @@ def _grid(plan: Plan) -> Any:  # noqa: ANN401 - any JSON
 def _scene(plan: Plan, number: int) -> str:
     """A scene, its number, its place on the grid and when it was changed."""
     scene, seat = plan.scenes[number - 1], plan.seats[number - 1]
-    return _digest([number, scene_facts(scene), scene.modified, repr(seat)])
+    # A digest of the bytes says all that a time of change could.
+    changed = None if scene.sha256 else scene.modified_ns or scene.modified
+    return _digest([number, scene_facts(scene), changed, repr(seat)])
 
 
 def _unit(unit: Unit, scenes: list[str]) -> Any:  # noqa: ANN401 - any JSON

@@ -36,6 +36,12 @@ STRIPE_ROWS = 512
 WARP_PX = 1 << 20
 """Source or target pixels that are resampled at once, for the same reason."""
 
+MOST_SIDE_PX = 1 << 24
+"""Longest side of a grid: 5,000 km at 0.3 m; its axis takes 128 MB."""
+
+MOST_UNITS = 250_000
+"""Most units of a plan, which takes about 1 kB for each: 600 km x 600 km at 0.3 m."""
+
 _MANY_SCENES = np.iinfo(np.uint16).max
 _ENCODED_SHARE = 0.6
 _NO_SETTINGS = ("aliases", "title", "sources", "exclude", "sensor", "catalog_id", "expect")
@@ -271,7 +277,9 @@ def _quad(block: Block) -> list[int]:
 def scene_facts(scene: Scene) -> dict[str, Any]:
     """A scene as plain values, without the place and the time it was found at."""
     facts = asdict(replace(scene, href="")) | {"transform": list(tuple(scene.transform)[:6])}
-    del facts["href"], facts["access"], facts["modified"]
+    del facts["href"], facts["access"], facts["modified"], facts["modified_ns"]
+    if scene.sha256 is None:
+        del facts["sha256"]
     return facts
 
 
@@ -319,6 +327,7 @@ def plan(
     check_order(wanted, ordered)
     seating = seat_scenes(recipe, wanted, ordered, reference)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
+    _refuse_vast(wanted, seating.grid, edge)
     window_of = partial(_window, seating.seats, ordered, reach_px(wanted))
     return Plan(
         aoi=recipe.name,
@@ -337,6 +346,18 @@ def plan(
             window_of,
         ),
     )
+
+
+def _refuse_vast(product: Product, grid: Grid, edge: int) -> None:
+    """Refuse a grid that no imagery fills, before its axes and units are laid out in memory."""
+    rows, cols = grid.shape_yx
+    count = -(-rows // edge) * -(-cols // edge)
+    if max(rows, cols) > MOST_SIDE_PX or count > MOST_UNITS:
+        raise RecipeError(
+            f"the grid of {product.name} has {rows:,} x {cols:,} (y, x) pixels in {count:,} units, "
+            f"where {MOST_SIDE_PX:,} a side and {MOST_UNITS:,} units can be built: a scene may lie "
+            "far from the others; exclude it, limit the area, or correct the resolution"
+        )
 
 
 def level_name(level: int) -> str:

@@ -22,10 +22,12 @@ MOST_POINTS = 200_000
 """Points that the polygons of one cutline or area may have together."""
 
 _STEP_PX = 64
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_POINT = re.compile(rf"\s*({_NUMBER})\s+({_NUMBER})(?:\s+{_NUMBER})*\s*$")
-_WKT = re.compile(r"(?is)\s*(MULTIPOLYGON|POLYGON)\s*(?:ZM|Z|M)?\s*\((.*)\)\s*$")
-_NESTED = {"Polygon": 1, "MultiPolygon": 2}
+_MOST_STEPS = 2_000_000
+_DIMENSIONS = (2, 3, 4)
+_LEAST_POINTS = 3
+_FAR = 1e12
+_WKT = re.compile(r"(?i)(MULTIPOLYGON|POLYGON) ?(?:ZM|Z|M)? ?\((.*)\)$")
+_KINDS = ("Polygon", "MultiPolygon")
 
 
 def polygons_from(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
@@ -55,20 +57,58 @@ def polygons_from(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
         found = tuple(_from_wkt(value))
     elif isinstance(value, dict):
         found = tuple(_from_geojson(value))
+    elif isinstance(value, (list, tuple)):
+        # A plain list that holds more than that holds more points than are read.
+        _check_points(sum(map(_weight, value)))
+        return value
     else:
         return value
-    points = sum(len(ring) for polygon in found for ring in polygon)
-    if not found or points > MOST_POINTS:
+    _check_points(sum(len(ring) for polygon in found for ring in polygon))
+    return found
+
+
+def _weight(value: Any) -> int:  # noqa: ANN401 - whatever the YAML held
+    """Points that nested lists may hold: pairs, counted without building anything."""
+    if not isinstance(value, (list, tuple)):
+        return 0
+    return max(1, sum(map(_weight, value)))
+
+
+def _check_points(points: int) -> None:
+    if not 0 < points <= MOST_POINTS:
         message = (
             f"the polygon has {points} points, where 3 to {MOST_POINTS} are read: give a closed "
             "outline, simplified if need be"
         )
         raise ValueError(message)
-    return found
+
+
+def refuse_unsound(polygons: Sequence[Sequence[Ring]]) -> Sequence[Sequence[Ring]]:
+    """Give polygons back, unless they enclose nothing.
+
+    Parameters
+    ----------
+    polygons
+        Points (x, y).
+
+    Returns
+    -------
+    The same.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a ring has fewer than three points.
+    """
+    rings = [ring for polygon in polygons for ring in polygon]
+    if not rings or not all(polygons) or min(map(len, rings)) < _LEAST_POINTS:
+        message = "a ring of the polygon has fewer than 3 points: give a closed outline"
+        raise ValueError(message)
+    return polygons
 
 
 def _from_wkt(text: str) -> Iterator[tuple[Ring, ...]]:
-    found = _WKT.match(text)
+    found = _WKT.match(" ".join(text.split()))
     if found is None:
         message = (
             f"{text[:40]!r} is no polygon: give WKT such as POLYGON ((x y, ...)), a GeoJSON "
@@ -82,27 +122,48 @@ def _from_wkt(text: str) -> Iterator[tuple[Ring, ...]]:
 
 
 def _wkt_ring(text: str) -> Ring:
-    points = [_POINT.match(point) for point in text.split(",")]
-    if any(point is None for point in points):
+    try:
+        points = [tuple(map(float, point.split())) for point in text.split(",")]
+    except ValueError:
+        points = []
+    if "_" in text or not points or not all(len(p) in _DIMENSIONS for p in points):
         message = f"{text[:40]!r} is no ring of points: write it as x y, x y, ..."
         raise ValueError(message)
-    return tuple((float(point[1]), float(point[2])) for point in points if point)
+    return tuple((point[0], point[1]) for point in points)
 
 
 def _from_geojson(value: Any) -> Iterator[tuple[Ring, ...]]:  # noqa: ANN401 - any JSON
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "FeatureCollection":
-        for feature in value.get("features", ()):
+        for feature in _list(value.get("features")):
             yield from _from_geojson(feature)
     elif kind == "Feature":
         yield from _from_geojson(value.get("geometry"))
-    elif kind in _NESTED:
-        polygons = value["coordinates"] if kind == "MultiPolygon" else [value["coordinates"]]
-        for polygon in polygons:
-            yield tuple(tuple((float(p[0]), float(p[1])) for p in ring) for ring in polygon)
+    elif kind in _KINDS:
+        held = _list(value.get("coordinates"))
+        for polygon in held if kind == "MultiPolygon" else [held]:
+            yield tuple(tuple(map(_point, _list(ring))) for ring in _list(polygon))
     else:
-        message = f"GeoJSON of type {kind!r} has no area: give a Polygon or MultiPolygon"
+        message = f"GeoJSON of type {str(kind)[:40]!r} has no area: give a Polygon or MultiPolygon"
         raise ValueError(message)
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+    if not isinstance(value, list):
+        message = f"GeoJSON has {str(value)[:40]!r} where a list belongs: correct its coordinates"
+        raise ValueError(message)  # noqa: TRY004 - pydantic reports only this kind
+    _check_points(max(1, len(value)))
+    return value
+
+
+def _point(value: Any) -> tuple[float, float]:  # noqa: ANN401 - any JSON
+    match value:
+        case [int() | float() as x, int() | float() as y, *_] if max(abs(x), abs(y)) < _FAR:
+            return float(x), float(y)
+    message = (
+        f"GeoJSON has {str(value)[:40]!r} where a point belongs: write it as [x, y], in numbers"
+    )
+    raise ValueError(message)
 
 
 def on_grid(polygons: Sequence[Sequence[Ring]], crs: str, grid: Grid) -> tuple[Any, ...]:
@@ -138,7 +199,8 @@ def on_grid(polygons: Sequence[Sequence[Ring]], crs: str, grid: Grid) -> tuple[A
         points = np.array(ring if ring[0] == ring[-1] else (*ring, ring[0]), float)
         cols, rows = bring(points[:, 0], points[:, 1])
         steps = np.hypot(np.diff(cols), np.diff(rows)) / _STEP_PX
-        counts = np.clip(np.ceil(np.nan_to_num(steps, posinf=1)), 1, 10_000).astype(int)
+        most = max(min(10_000, _MOST_STEPS // len(points)), 1)
+        counts = np.clip(np.ceil(np.nan_to_num(steps, posinf=1)), 1, most).astype(int)
         parts = [
             points[i] + np.arange(n)[:, None] / n * (points[i + 1] - points[i])
             for i, n in enumerate(counts)

@@ -5,9 +5,11 @@ and says nothing of how the work is done.  ``spacenet-cube schema`` prints its J
 Schema for editors.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, get_args
+from unicodedata import is_normalized
 
 from pydantic import (
     AfterValidator,
@@ -26,9 +28,12 @@ from spacenet_cube.core.wanted import (
     AnyGrid,
     Area,
     Cutline,
+    Edge,
+    Finite,
     LikeGrid,
     Model,
     NativeGrid,
+    Place,
     native_by_name,
 )
 from spacenet_cube.errors import RecipeError
@@ -43,12 +48,16 @@ PROFILES: tuple[str, ...] = get_args(Profile)
 """The same, to list."""
 
 _RESERVED = {"", ".", ".."}
+_MOST_BANDS, _MOST_PRODUCTS, _MOST_NAMES, _MOST_PATTERNS = 4096, 256, 64, 1024
+_MOST_STARS = 32
 
 
 def _plain_name(name: str) -> str:
     """Refuse a name that would leave its folder once it is part of a path."""
     odd = not name.isprintable() or any(sign in name for sign in '/\\:*?"<>|')
-    if odd or name in _RESERVED or name != name.strip():
+    # Two spellings of one letter look alike, and are one name to some file systems.
+    spelt = is_normalized("NFC", name) and name == name.strip()
+    if odd or name in _RESERVED or not spelt or name.startswith("~"):
         message = (
             f"{name!r} becomes part of a path: use letters, digits, dots, dashes and underscores"
         )
@@ -59,13 +68,33 @@ def _plain_name(name: str) -> str:
 def _inside(pattern: str) -> str:
     """Refuse a pattern that reaches outside the source it is relative to."""
     path = PurePosixPath(pattern)
-    if path.is_absolute() or ".." in path.parts or ":" in pattern or "\\" in pattern or not pattern:
+    strays = path.is_absolute() or ".." in path.parts or pattern.startswith("~")
+    if strays or ":" in pattern or "\\" in pattern or not path.parts:
         message = (
             f"{pattern!r} must stay inside the source: give a path relative to it, "
-            "without '..', drive or scheme, such as 'scenes/*.tif'"
+            "without '..', '~', drive or scheme, such as 'scenes/*.tif'"
         )
         raise ValueError(message)
-    return str(path)
+    return _matchable(str(path))
+
+
+def _matchable(pattern: str) -> str:
+    """Refuse a pattern that no file name would need."""
+    if not pattern.isprintable():
+        message = f"{pattern!r} holds characters that cannot be seen: write it anew"
+        raise ValueError(message)
+    if pattern.count("*") > _MOST_STARS or pattern.count("[") > _MOST_STARS:
+        message = f"{pattern!r} has more than {_MOST_STARS} wildcards: give a simpler pattern"
+        raise ValueError(message)
+    if any("**" in part and part != "**" for part in pattern.split("/")):
+        message = f"{pattern!r}: ** stands alone between slashes, such as 'a/**/*.tif'"
+        raise ValueError(message)
+    return pattern
+
+
+def _few_stars(pattern: str) -> str:
+    """Refuse a pattern of names that cannot be meant."""
+    return _matchable(pattern.replace("**", "*"))
 
 
 def _alone_is_a_list(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
@@ -75,18 +104,23 @@ def _alone_is_a_list(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML hel
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain_name)]
 Pattern = Annotated[str, Field(max_length=1024), AfterValidator(_inside)]
+NamePattern = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_few_stars)]
 Patterns = Annotated[
     Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=64)],
     BeforeValidator(_alone_is_a_list, json_schema_input_type=Pattern | tuple[Pattern, ...]),
 ]
 
 
+Line = Annotated[str, Field(max_length=4096)]
+"""What people read, and what stands in metadata."""
+
+
 class Licence(Model):
     """What a user of the cube must honour; carried into every cube."""
 
-    spdx: str = Field(description="SPDX identifier, such as CC-BY-SA-4.0.", min_length=1)
-    url: str | None = Field(None, description="Where the licence's text stands.")
-    attribution: str = Field(description="The credit line to show with the data.", min_length=1)
+    spdx: Line = Field(description="SPDX identifier, such as CC-BY-SA-4.0.", min_length=1)
+    url: Line | None = Field(None, description="Where the licence's text stands.")
+    attribution: Line = Field(description="The credit line to show with the data.", min_length=1)
 
 
 class BandSpec(Model):
@@ -96,8 +130,8 @@ class BandSpec(Model):
     index: int | None = Field(
         None, ge=1, le=65535, description="Band number in the files, from 1; default: its place."
     )
-    wavelength_nm: float | None = Field(None, gt=0, description="Centre wavelength, nanometres.")
-    edges_nm: tuple[float, float] | None = Field(
+    wavelength_nm: Finite | None = Field(None, gt=0, description="Centre wavelength, nanometres.")
+    edges_nm: tuple[Finite, Finite] | None = Field(
         None, description="Lower and upper edge of the band, nanometres."
     )
 
@@ -114,8 +148,8 @@ class Expect(Model):
 
     dtype: DType | None = Field(None, description="Sample type of every file.")
     bands: int | None = Field(None, ge=1, description="Bands in every file.")
-    crs: str | None = Field(None, description="CRS of every file, such as EPSG:4326.")
-    pixel_size: tuple[float, float] | None = Field(
+    crs: Line | None = Field(None, description="CRS of every file, such as EPSG:4326.")
+    pixel_size: tuple[Edge, Edge] | None = Field(
         None,
         description="Pixel width and height (x, y) in CRS units, both positive; "
         "met when within 1e-4 of its value.",
@@ -188,10 +222,12 @@ class Product(Model):
     """One cube to be: which files, which bands, which rules."""
 
     name: Name = Field(description="Name of the cube; it is written to <recipe>/<name>.zarr.")
-    aliases: tuple[Name, ...] = Field((), description="Other names users know it by.")
-    title: str | None = Field(None, description="One line for people.")
+    aliases: tuple[Name, ...] = Field(
+        (), max_length=_MOST_NAMES, description="Other names users know it by."
+    )
+    title: Line | None = Field(None, description="One line for people.")
     sources: Annotated[
-        Annotated[tuple[Patterns, ...], Field(min_length=1)],
+        Annotated[tuple[Patterns, ...], Field(min_length=1, max_length=64)],
         BeforeValidator(
             _alone_is_a_list,
             json_schema_input_type=Pattern | tuple[Pattern | tuple[Pattern, ...], ...],
@@ -203,18 +239,22 @@ class Product(Model):
         ),
     ]
     exclude: Annotated[
-        tuple[str, ...],
+        Annotated[tuple[NamePattern, ...], Field(max_length=_MOST_PATTERNS)],
         BeforeValidator(_alone_is_a_list, json_schema_input_type=str | tuple[str, ...]),
     ] = Field((), description="Patterns of file names or keys to leave out, such as '*_COG.TIF'.")
-    sensor: str | None = Field(None, description="WorldView-2 or WorldView-3: looks bands up.")
-    catalog_id: str | None = Field(None, description="The provider's id of the acquisition.")
+    sensor: Line | None = Field(None, description="WorldView-2 or WorldView-3: looks bands up.")
+    catalog_id: Line | None = Field(None, description="The provider's id of the acquisition.")
     bands: tuple[
         Annotated[
             Annotated[Name, Tag("named")] | Annotated[BandSpec, Tag("described")],
             Discriminator(_kind_of_band),
         ],
         ...,
-    ] = Field(min_length=1, description="Bands of the cube, in order: names, or descriptions.")
+    ] = Field(
+        min_length=1,
+        max_length=_MOST_BANDS,
+        description="Bands of the cube, in order: names, or descriptions.",
+    )
     nodata: float = Field(
         0, description="Value that, in every band at once, marks a pixel without data."
     )
@@ -224,8 +264,9 @@ class Product(Model):
         "scene order, of the newest or oldest, or in the order given; or the min, max, mean, "
         "median, or feather (weighted by the distance from the scene's edge).",
     )
-    order: tuple[str, ...] = Field(
+    order: tuple[NamePattern, ...] = Field(
         (),
+        max_length=_MOST_PATTERNS,
         description="For mosaic: order. Patterns of file names; scenes that match the first win, "
         "and those that match none come last.",
     )
@@ -236,7 +277,7 @@ class Product(Model):
         description="For mosaic: feather. Pixels from edge to full weight.",
     )
     cutlines: tuple[Cutline, ...] = Field(
-        (), description="Polygons outside of which scenes are not used."
+        (), max_length=_MOST_PATTERNS, description="Polygons outside of which scenes are not used."
     )
     grid: Annotated[
         AnyGrid, BeforeValidator(native_by_name, json_schema_input_type=Literal["native"] | AnyGrid)
@@ -252,8 +293,8 @@ class Product(Model):
     def _bands_are_known_and_distinct(
         cls, bands: tuple[str | BandSpec, ...], info: ValidationInfo
     ) -> tuple[str | BandSpec, ...]:
-        names = [band.name for band in _looked_up(bands, info.data.get("sensor"))]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = Counter(band.name for band in _looked_up(bands, info.data.get("sensor")))
+        twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
             message = f"band {twice[0]!r} is named twice: give every band its own name"
             raise ValueError(message)
@@ -302,9 +343,11 @@ class Recipe(Model):
     """One area of interest: its sources, and a cube for each product."""
 
     name: Name = Field(description="Name of the area, such as AOI_2_Vegas.")
-    title: str | None = Field(None, description="One line for people.")
-    source: str | None = Field(
-        None, description="Folder or URL the patterns are relative to; --source overrides it."
+    title: Line | None = Field(None, description="One line for people.")
+    source: Place | None = Field(
+        None,
+        max_length=4096,
+        description="Folder or URL the patterns are relative to; --source overrides it.",
     )
     storage: StorageOptions = Field(
         default_factory=StorageOptions,
@@ -312,7 +355,9 @@ class Recipe(Model):
     )
     licence: Licence = Field(description="What users of the cubes must honour.")
     area: Area | None = Field(None, description="Limits every product; the whole by default.")
-    products: tuple[Product, ...] = Field(min_length=1, description="The cubes to be.")
+    products: tuple[Product, ...] = Field(
+        min_length=1, max_length=_MOST_PRODUCTS, description="The cubes to be."
+    )
 
     @model_validator(mode="after")
     def _likeness_ends(self) -> Self:
@@ -344,8 +389,8 @@ class Recipe(Model):
     def _product_names_are_distinct(self) -> Self:
         names = [name for product in self.products for name in (product.name, *product.aliases)]
         # Products are asked for in any letter case, and some file systems know none.
-        folded = [name.casefold() for name in names]
-        twice = sorted(name for name in names if folded.count(name.casefold()) > 1)
+        folded = Counter(name.casefold() for name in names)
+        twice = sorted(name for name in names if folded[name.casefold()] > 1)
         if twice:
             message = f"product name {twice[0]!r} stands twice: give every product its own"
             raise ValueError(message)

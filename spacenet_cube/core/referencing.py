@@ -168,5 +168,6 @@ def _scene(plan: Plan, index: int) -> Mapping[str, Any]:
         "bbox": [box.west, box.south, box.east, box.north],
         "row_col": None if scene.row_col is None else list(scene.row_col),
         **({"modified": scene.modified} if scene.modified else {}),
+        **({"sha256": scene.sha256} if scene.sha256 else {}),
         "imagery": None if scene.imagery is None else asdict(scene.imagery),
     }

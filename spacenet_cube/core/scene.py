@@ -85,6 +85,12 @@ class Scene:
     modified: str | None = None
     """Time of a local file's last change, ISO 8601 in UTC; None where an etag says more."""
 
+    modified_ns: int | None = None
+    """The same in nanoseconds since 1970, which each read compares; None where not known."""
+
+    sha256: str | None = None
+    """Digest of the file's bytes, hexadecimal; None where it is not pinned by one."""
+
     row_col: tuple[int, int] | None = None
     """Tile row and column of the delivery (R1C2), from 1, from the file name."""
 
@@ -101,6 +107,11 @@ class Scene:
     def is_remote(self) -> bool:
         """Whether the file must be fetched before it is read."""
         return "://" in self.href
+
+    @property
+    def store_tag(self) -> str | None:
+        """The tag that the store compares; a member's digest is none."""
+        return None if self.etag is None or self.etag.startswith("sha256:") else self.etag
 
     @property
     def box(self) -> Box:

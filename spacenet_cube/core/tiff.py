@@ -5,10 +5,11 @@ they can be fetched in few large requests.  Classic TIFF and BigTIFF, either byt
 (TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf).
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from struct import Struct, calcsize, unpack_from
+from struct import Struct, calcsize, pack, unpack_from
 
 from spacenet_cube.core.grid import Block
 
@@ -23,11 +24,25 @@ _SIZES |= {16: 8, 17: 8, 18: 8}
 _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _CLASSIC, _BIG = 42, 43
 _MOST_ENTRIES, _MOST_FOLDERS = 4096, 64
-_MOST_ARRAY_BYTES = 1 << 26
-_WIDTH, _LENGTH, _COMPRESSION, _SAMPLES, _PLANAR = 256, 257, 259, 277, 284
+_MOST_ARRAY_BYTES = 1 << 24
+_WIDTH, _LENGTH, _BITS, _COMPRESSION, _SAMPLES, _PLANAR = 256, 257, 258, 259, 277, 284
 _BY_BAND = 2
+_OWN_ORDER = "<" if pack("=H", 1) == pack("<H", 1) else ">"
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 278, 279
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+
+
+MOST_SAMPLES = 4096
+"""Most bands of a file; GDAL keeps some kB for each, and hyperspectral sensors have 500."""
+
+ALWAYS_BLOCK_BYTES = 64 << 20
+"""What any strip or tile may hold when decoded; GDAL decodes one whole to read a pixel of it."""
+
+EXPANSION = 100
+"""Times its stored bytes that a larger one may unfold to; imagery compresses 1 to 20 times."""
+
+_MOST_EDGE_PX = (1 << 31) - 1
+_FARTHEST = 1 << 62
 
 
 class TiffError(ValueError):
@@ -59,6 +74,9 @@ class Structure:
     sizes: Sequence[int]
     """Bytes of each block as stored."""
 
+    sample_bits: int = 8
+    """Bits of the widest sample."""
+
     raw: bool = False
     """Whether samples are not compressed, so that rows of a strip can be told apart."""
 
@@ -82,6 +100,38 @@ class Structure:
         """The byte after the last one that a block holds."""
         spans = zip(self.offsets, self.sizes, strict=True)
         return max((offset + size for offset, size in spans if size), default=0)
+
+    def refuse_absurd(self, size_bytes: int) -> None:
+        """Refuse what no honest file of a size says, before anything is allocated for it.
+
+        Parameters
+        ----------
+        size_bytes
+            Of the whole file.
+
+        Raises
+        ------
+        TiffError
+            If it is cut short, or claims more than it can hold.
+        """
+        if self.end > size_bytes:
+            raise TiffError(
+                f"it is cut short: its pixels reach to byte {self.end:,} of {size_bytes:,}"
+            )
+        if self.data_bytes > size_bytes:
+            raise TiffError(
+                f"its blocks claim {self.data_bytes:,} bytes of {size_bytes:,}, so they lie over "
+                "one another; gdal_translate writes it anew"
+            )
+        rows, cols = self.block_yx
+        samples = rows * cols * (1 if self.by_band else self.count)
+        decoded = samples * -(-self.sample_bits // 8)
+        stored = max(self.sizes, default=0)
+        if decoded > max(ALWAYS_BLOCK_BYTES, EXPANSION * stored):
+            raise TiffError(
+                f"a block unfolds to {decoded:,} bytes from {stored:,}, which no imagery does; "
+                "gdal_translate -co TILED=YES writes it in smaller ones"
+            )
 
     def spans(self, windows: Iterable[Block], band_indexes: Sequence[int]) -> list[Span]:
         """Bytes that hold the pixels of some windows.
@@ -303,7 +353,8 @@ def _opening(read: ReadBytes) -> tuple[_Form, int]:
 
 
 def _exactly(read: ReadBytes, start: int, size_bytes: int) -> bytes:
-    found = read(start, size_bytes)
+    # No file reaches there, and no file can be asked for such a byte.
+    found = read(start, size_bytes) if start < _FARTHEST else b""
     if len(found) != size_bytes:
         raise TiffError(f"it is cut short: its header reaches to byte {start + size_bytes:,}")
     return found
@@ -352,7 +403,13 @@ def _structure(tags: dict[int, _Entry], form: _Form) -> Structure:
     if min(cols, rows, count, *block) < 1:
         raise TiffError("it is damaged: it has no pixels")
     by_band = planar == _BY_BAND and count > 1
-    found = Structure((rows, cols), block, count, by_band, tiled, offsets, sizes, raw)
+    if count > MOST_SAMPLES or max(cols, rows, *block) > _MOST_EDGE_PX:
+        raise TiffError(
+            f"it claims {count:,} bands of {rows:,} x {cols:,} (y, x) pixels, where "
+            f"{MOST_SAMPLES:,} bands of {_MOST_EDGE_PX:,} a side are read"
+        )
+    bits = max(_many(tags, form, _BITS)) if _BITS in tags else 1
+    found = Structure((rows, cols), block, count, by_band, tiled, offsets, sizes, bits, raw)
     wanted = found.blocks_across * found.blocks_down * (count if found.by_band else 1)
     if not len(offsets) == len(sizes) == wanted:
         raise TiffError(
@@ -366,7 +423,11 @@ def _many(tags: dict[int, _Entry], form: _Form, tag: int) -> Sequence[int]:
     entry = tags.get(tag)
     if entry is None or entry.kind not in _WHOLE:
         raise TiffError(f"it is damaged: tag {tag} is missing or of a wrong type")
-    return unpack_from(f"{form.order}{entry.count}{_WHOLE[entry.kind]}", entry.raw)
+    # A tuple of numbers takes nine times the bytes that they take in the file.
+    found = array(_WHOLE[entry.kind], entry.raw)
+    if form.order != _OWN_ORDER:
+        found.byteswap()
+    return found
 
 
 def _one(tags: dict[int, _Entry], form: _Form, tag: int, default: int | None = None) -> int:

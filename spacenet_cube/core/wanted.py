@@ -3,6 +3,7 @@
 Pure.  The parts of the recipe's model that say where pixels lie and which are used.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,7 +19,7 @@ from pydantic import (
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from spacenet_cube.core.polygons import polygons_from
+from spacenet_cube.core.polygons import polygons_from, refuse_unsound
 
 Resampling = Literal[
     "nearest",
@@ -38,15 +39,68 @@ Resampling = Literal[
 """Names of GDAL's resampling methods."""
 
 
+MOST_CRS_CHARACTERS = 20_000
+"""Longest text of a CRS that is read; the longest that EPSG holds has about 5,000."""
+
+_FILE_WORDS = re.compile(
+    r"grids\s*=|\+\s*init\s*=|\bfile\s*=|PARAMETERFILE|EXTENSION|GEOIDMODEL", re.IGNORECASE
+)
+
+
+def refuse_files(text: str) -> None:
+    """Refuse a CRS that names files, which PROJ would open wherever they lie.
+
+    Parameters
+    ----------
+    text
+        WKT, PROJ's words, a code or a name.
+
+    Raises
+    ------
+    ValueError
+        If it does, or is longer than any CRS.
+    """
+    named = _FILE_WORDS.search(text)
+    if named or len(text) > MOST_CRS_CHARACTERS or not text.isprintable():
+        what = f"names files ({named[0][:20]!r})" if named else "is longer than any"
+        message = f"CRS {text[:40]!r} {what}: give a code such as EPSG:32723, or plain WKT 2"
+        raise ValueError(message)
+
+
 def _known_crs(text: str) -> str:
     """Refuse what is no CRS; give the code where there is one."""
+    refuse_files(" ".join(text.split()))
     try:
         crs = CRS.from_user_input(text)
     except CRSError as error:
-        message = f"CRS {text!r} is unknown: give a code such as EPSG:32723"
+        message = f"CRS {text[:60]!r} is unknown: give a code such as EPSG:32723"
         raise ValueError(message) from error
+    if len(crs.axis_info) != _AXES:
+        message = f"CRS {text[:60]!r} has no plane of x and y: give a code such as EPSG:32723"
+        raise ValueError(message)
     authority = crs.to_authority(min_confidence=100)
     return ":".join(authority) if authority else str(crs.to_wkt("WKT2_2019"))
+
+
+_SCHEMES = {"s3", "s3a", "http", "https", "file", "local", "memory", "gs", "gcs", "az", "abfs"}
+_CONNECTIONS = ("/vsi", "gtiff_dir:", "gtiff_raw:")
+
+
+def _place(text: str) -> str:
+    """Refuse a place that a library would take for a command: chains, connection strings."""
+    scheme, sign, _ = text.partition("://")
+    odd = "::" in text or (sign and scheme.casefold() not in _SCHEMES)
+    if odd or not text.isprintable() or text.casefold().startswith(_CONNECTIONS):
+        message = (
+            f"{text[:60]!r} is no folder or URL that recipes may name: give one such as "
+            "/data/scenes, s3://bucket/scenes or https://host/scenes"
+        )
+        raise ValueError(message)
+    return text
+
+
+Place = Annotated[str, AfterValidator(_place)]
+"""A folder or URL."""
 
 
 def _crs_or_utm(text: str) -> str:
@@ -55,13 +109,20 @@ def _crs_or_utm(text: str) -> str:
 
 def _pair(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
     """Let one number stand for both axes."""
-    return (value, value) if isinstance(value, (int, float)) else value
+    return (value, value) if isinstance(value, (int, float, str)) else value
 
 
-Edge = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_AXES = 2
+Finite = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+"""A number of CRS units, or nanometres, that can be meant."""
+
+Edge = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
+"""Edge of a pixel: from a tenth of a millimetre in degrees to more than the Earth in metres."""
+
 Polygons = Annotated[
-    tuple[tuple[tuple[tuple[float, float], ...], ...], ...],
+    tuple[tuple[tuple[tuple[Finite, Finite], ...], ...], ...],
     BeforeValidator(polygons_from),
+    AfterValidator(refuse_unsound),
 ]
 """Polygons, each an outline and its holes, each a ring of points (x, y)."""
 
@@ -105,7 +166,7 @@ class TargetGrid(Model):
     resolution: Annotated[tuple[Edge, Edge], BeforeValidator(_pair)] = Field(
         description="Pixel edge in units of the CRS; [x, y] where they differ."
     )
-    anchor: tuple[float, float] = Field(
+    anchor: tuple[Finite, Finite] = Field(
         (0.0, 0.0), description="A point (x, y) of the CRS that is a corner of pixels."
     )
     resampling: Resampling = Field("bilinear", description="How pixels are interpolated.")
@@ -115,7 +176,7 @@ class LikeGrid(Model):
     """The grid of another product or cube, or one that nests in it."""
 
     kind: Literal["like"] = Field("like", description="Marks a grid taken from elsewhere.")
-    like: str = Field(
+    like: Place = Field(
         min_length=1,
         max_length=1024,
         description="Product of this recipe, or path or URL of a cube.",
@@ -152,7 +213,7 @@ AnyGrid = Annotated[
 class Area(Model):
     """What a build is limited to."""
 
-    bbox: tuple[float, float, float, float] | None = Field(
+    bbox: tuple[Finite, Finite, Finite, Finite] | None = Field(
         None, description="west, south, east, north."
     )
     polygon: Polygons | None = Field(
@@ -202,7 +263,9 @@ class Area(Model):
 class Cutline(Model):
     """A polygon outside of which a scene is not used."""
 
-    scenes: str = Field(min_length=1, description="Pattern of file names, such as '*R1C1*'.")
+    scenes: str = Field(
+        min_length=1, max_length=1024, description="Pattern of file names, such as '*R1C1*'."
+    )
     polygon: Polygons = Field(
         description="WKT, a GeoJSON object, or the name of a GeoJSON file beside the recipe."
     )

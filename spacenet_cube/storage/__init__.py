@@ -15,10 +15,11 @@ from spacenet_cube.storage.durable import (
     settle,
     write_durably,
 )
-from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain
+from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.repository import MovedError, Repository
+from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 
 __all__ = [
     "FAULTS",
@@ -36,11 +37,15 @@ __all__ = [
     "etag_of",
     "explain",
     "from_environment",
+    "is_absence",
     "is_versioned",
     "locate",
     "name_of",
     "remove_empty",
     "remove_keys",
+    "scrubbed",
+    "sealed",
     "settle",
+    "unsealed",
     "write_durably",
 ]

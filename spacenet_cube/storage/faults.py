@@ -32,6 +32,7 @@ from obstore.exceptions import (
 )
 
 from spacenet_cube.core.access import StorageOptions
+from spacenet_cube.storage.secrets import scrubbed
 
 FAULTS = (OSError, BotoCoreError, ClientError, HttpError, BaseError, ResponseParserError)
 """What any access to storage may raise."""
@@ -170,7 +171,11 @@ def _unanswered(error: BaseException, options: StorageOptions) -> str | None:
 
 
 def _as_raised(error: BaseException) -> str:
-    said = " ".join(str(error).partition("Debug source")[0].split()) or type(error).__name__
+    if any(isinstance(each, ClientError) for each in _chain(error)):
+        # The words are the server's, which may repeat what it was sent.
+        return f"the server answered {error_code(error)}; see its documentation, or ask its owner"
+    plain = scrubbed(str(error).partition("Debug source")[0])
+    said = " ".join(plain.split()) or type(error).__name__
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
 
 
@@ -209,3 +214,15 @@ def is_final(error: BaseException) -> bool:
     code = error_code(error)
     kinds = (*_DENIED, FileNotFoundError, NotFoundError, NoCredentialsError, ProfileNotFound)
     return code in _TOLD or code in _REFUSED or isinstance(error, (*kinds, *_ANSWERED))
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether an object is not there, in a bucket that is.
+
+    Examples
+    --------
+    >>> is_absence(FileNotFoundError("x")), is_absence(PermissionError("x"))
+    (True, False)
+    """
+    missing = isinstance(error, (FileNotFoundError, NotFoundError))
+    return missing and error_code(error) != "NoSuchBucket"

@@ -24,8 +24,10 @@ from spacenet_cube.storage.address import Address, is_versioned, parse_address
 from spacenet_cube.storage.clients import s3fs_arguments
 from spacenet_cube.storage.faults import ChangedError, explain
 from spacenet_cube.storage.objects import WholeObjectStore
+from spacenet_cube.storage.reading import sealed_store
 from spacenet_cube.storage.retrying import persist, settle
 from spacenet_cube.storage.s3 import Found, S3Bucket
+from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.stream import PartStream
 from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
 
@@ -49,7 +51,7 @@ class Location:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what describes the location, never an open connection with its credentials."""
-        return Location, (self.url, self.options, self.extra)
+        return _unpickled, (self.url, self.options, *sealed(self.extra))
 
     @property
     def scheme(self) -> str:
@@ -98,7 +100,7 @@ class Location:
             return fsspec.filesystem(self.scheme, **self._arguments())
         except (ValueError, ImportError) as error:
             raise StoreError(
-                f"{self.url} cannot be reached: {error}; "
+                f"{self.url} cannot be reached: {scrubbed(str(error))}; "
                 "use a local path or a URL that fsspec knows, such as s3://bucket/prefix"
             ) from error
 
@@ -173,12 +175,12 @@ class Location:
         if self.is_local:
             return LocalStore(self.path, read_only=read_only)
         if self.address is not None:
-            return VersionStore(self.fs.store)
+            return VersionStore(self.fs.store, self.url)
         if self.bucket is not None and not read_only:
             return WholeObjectStore(self.bucket, self.key)
-        return FsspecStore.from_url(
-            self.url, storage_options=self._arguments(), read_only=read_only
-        )
+        if not read_only:
+            return FsspecStore.from_url(self.url, storage_options=self._arguments())
+        return sealed_store(self.url, self._arguments())
 
     def exists(self) -> bool:
         """Whether anything is there.  A refusal is an error, and never an absence."""
@@ -390,6 +392,12 @@ def _write_file(final: Path, content: bytes) -> None:
         os.close(folder)
 
 
+def _unpickled(
+    url: str, options: StorageOptions, extra: Mapping[str, Any], ticket: tuple[int, int]
+) -> Location:
+    return Location(url, options, unsealed(extra, ticket) or {})
+
+
 def etag_of(info: Mapping[str, Any]) -> str | None:
     """The store's tag in an entry of a listing, without its quotes."""
     tag = info.get("ETag") or info.get("etag")
@@ -438,6 +446,12 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
         raise StoreError(
             f"the URL for {parts.scheme}://{parts.hostname} carries credentials, which would "
             "end in metadata and logs; take them out and use the AWS profile or environment"
+        )
+    if parts.query:
+        raise StoreError(
+            f"the URL for {parts.scheme}://{parts.hostname} carries a query, which may hold a "
+            "signature and would end in metadata and logs; name the folder or bucket itself, and "
+            "use the AWS profile or environment"
         )
     if parts.scheme in _LOCAL:
         return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001

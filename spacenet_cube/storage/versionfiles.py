@@ -4,8 +4,9 @@ A version is a snapshot, which never changes; so whoever has one open goes on re
 another is published.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
@@ -14,19 +15,67 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.storage.repository import Repository, faults_told
+from spacenet_cube.storage.repository import Repository, RepositoryError, faults_told
 
 _DOCUMENT = "zarr.json"
 
 
+class LostError(RepositoryError, FileNotFoundError, ValueError):
+    """An object that a version has is gone from its repository."""
+
+
+@contextmanager
+def _losses_told(key: str) -> Iterator[None]:
+    """Tell a chunk that is lost from faults of the store.
+
+    Raises
+    ------
+    LostError
+        If it is lost.
+    RepositoryError
+        If the store fails.
+    """
+    try:
+        with faults_told():
+            yield
+    except RepositoryError as error:
+        lost = getattr(error.__cause__, "kind", None) == "object-not-found"
+        if not lost or key.endswith(_DOCUMENT):
+            raise
+        raise LostError(f"{key} is gone from the repository") from error
+
+
 class VersionStore(WrapperStore[Store]):
-    """A Zarr store of icechunk's whose faults are among the faults of storage."""
+    """A Zarr store of icechunk's whose faults are among the faults of storage.
+
+    Parameters
+    ----------
+    store
+        Of icechunk.
+    name
+        What it is called in messages.
+    """
+
+    def __init__(self, store: Store, name: str = "a version") -> None:
+        super().__init__(store)
+        self._name = name
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self._name)
+
+    def __str__(self) -> str:
+        """Its address."""
+        return self._name
+
+    def __repr__(self) -> str:
+        """Its address."""
+        return f"<{type(self).__name__} of {self._name}>"
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read an object or a part of it; None where there is none."""
-        with faults_told():
+        with _losses_told(key):
             return await super().get(key, prototype, byte_range)
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -216,7 +265,7 @@ class VersionFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no
     def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         """The bytes of an object, or of a part of it."""
         part = None if start is None or end is None else RangeByteRequest(start, end)
-        with faults_told():
+        with _losses_told(path):
             held = sync(self.store.get(path.strip("/"), default_buffer_prototype(), part))
         if held is None:
             raise FileNotFoundError(path)

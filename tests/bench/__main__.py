@@ -28,18 +28,23 @@ def main() -> None:
             found["memory"] = scaling.run(asked.size, asked.repeats, Path(folder), console)
             console.print(report.memory_table(found["memory"]))
         if asked.other or (whole and not asked.only):
-            found["other"] = _other()
+            found["other"] = _other(Path(folder))
             console.print(report.other_table(found["other"]))
     if asked.json:
         print(json.dumps(found, indent=2))
 
 
-def _other() -> dict[str, Any]:
-    """Time the plan of Paris and the help page."""
+def _other(folder: Path) -> dict[str, Any]:
+    """Time the plan of Paris, opening its cube, and the help page."""
     # Imported here, because it imports spacenet_cube, which peers do not need.
     from tests.bench import other  # noqa: PLC0415
 
-    return {"paris": other.plan_paris(), "help_seconds": other.help_seconds(repeats=5)}
+    opened = other.open_paris(folder)
+    return {
+        "paris": other.plan_paris(),
+        "opened": opened,
+        "help_seconds": other.help_seconds(repeats=5),
+    }
 
 
 def _arguments() -> argparse.Namespace:

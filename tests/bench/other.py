@@ -1,14 +1,19 @@
 """Two bars that need no pixels: planning the largest product, and the help page."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from affine import Affine
 
 import spacenet_cube as sc
+from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.scene import Layout, Scene
+from spacenet_cube.storage import locate
+from spacenet_cube.write import write_coordinates
 from tests.bench.meter import ROOT
 from tests.bench.strips import BANDS, PIXEL_DEG
 
@@ -65,6 +70,26 @@ def plan_paris() -> dict[str, float]:
         "units": len(planned.units),
         "plan_seconds": made,
         "with_digest_seconds": perf_counter() - begun if digest else 0.0,
+    }
+
+
+def open_paris(folder: Path) -> dict[str, float]:
+    """Time opening a cube of Paris' shape, documents alone, and the graph of its NDVI's mean."""
+    planned = sc.plan(sc.load_recipe("AOI_3_Paris"), "MUL-PanSharpen", paris_scenes())
+    where = locate(folder / "MUL-PanSharpen.zarr")
+    write_coordinates(planned, where, where.store())
+    for path, document in group_documents(planned).items():
+        (where / path / "zarr.json" if path else where / "zarr.json").write_bytes(
+            json.dumps(document).encode()
+        )
+    begun = perf_counter()
+    cube = sc.open_cube(where.url)
+    opened = perf_counter()
+    mean = cube.spacenet.ndvi().mean()
+    return {
+        "open_seconds": opened - begun,
+        "ndvi_mean_seconds": perf_counter() - opened,
+        "ndvi_mean_tasks": len(dict(mean.__dask_graph__())),
     }
 
 

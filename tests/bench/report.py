@@ -10,7 +10,7 @@ from tests.bench.contenders import DOCUMENTED, TUNED
 from tests.bench.scaling import LIMIT_BYTES, LIMIT_DIFFERENCE
 from tests.bench.target import WORKERS
 
-BAR_SECONDS = {"plan": 5.0, "help": 0.5}
+BAR_SECONDS = {"ndvi": 2.0, "plan": 5.0, "help": 0.5}
 """The bars of planning Paris and of the help page, seconds."""
 
 
@@ -99,5 +99,12 @@ def other_table(found: dict[str, Any]) -> Table:
         f"{BAR_SECONDS['plan']}",
     )
     table.add_row("the same with its digest", f"{paris['with_digest_seconds']:.3f}", "")
+    opened = found["opened"]
+    table.add_row("open its cube, documents alone", f"{opened['open_seconds']:.3f}", "")
+    table.add_row(
+        f"build its ndvi().mean(), {opened['ndvi_mean_tasks']} tasks",
+        f"{opened['ndvi_mean_seconds']:.3f}",
+        f"{BAR_SECONDS['ndvi']}",
+    )
     table.add_row("spacenet-cube --help", f"{found['help_seconds']:.3f}", f"{BAR_SECONDS['help']}")
     return table

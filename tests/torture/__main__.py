@@ -24,8 +24,15 @@ class Row:
     n: int
     """Trials of a whole run."""
 
+    run: str = "run"
+    """Name of the function, where a module has several."""
+
 
 ROWS: dict[str, Row] = {
+    "fuzz-recipes": Row("fuzz_recipes", 10_000),
+    "fuzz-tiffs": Row("fuzz_tiffs", 2_000),
+    "fuzz-archives": Row("fuzz_archives", 1_000),
+    "secrets": Row("secrets", 20),
     "kills": Row("kills", 200),
     "answers": Row("answers", 100),
     "builders": Row("builders", 20),
@@ -33,6 +40,13 @@ ROWS: dict[str, Row] = {
     "chaos": Row("chaos", 50),
     "disk": Row("disk", 40),
     "expiry": Row("expiry", 20),
+    "flips": Row("rest", 1000, "flips"),
+    "truncations": Row("rest", 200, "truncations"),
+    "lost": Row("rest", 200, "lost"),
+    "swapped": Row("rest", 200, "swapped"),
+    "edited": Row("rest", 100, "edited"),
+    "clean": Row("rest", 100, "clean"),
+    "repaired": Row("rest", 200, "repaired"),
     "commits": Row("commits", 40),
     "rollbacks": Row("rollbacks", 20),
 }
@@ -46,7 +60,7 @@ def main() -> int:
     scores: list[dict[str, Any]] = []
     for name in asked.rows or list(ROWS):
         row, begun = ROWS[name], perf_counter()
-        run = import_module(f"tests.torture.{row.module}").run
+        run = getattr(import_module(f"tests.torture.{row.module}"), row.run)
         score: Score = run(max(1, round(row.n * asked.share)), asked.seed)
         seconds = perf_counter() - begun
         scores.append(score.to_dict() | {"seconds": round(seconds, 1)})

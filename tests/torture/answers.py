@@ -7,7 +7,7 @@ from pathlib import Path
 
 import spacenet_cube as sc
 from tests.s3_servers import Proxy, filesystem, moto, proxy
-from tests.torture.ground import content, deliver_all, plan_of, signed
+from tests.torture.ground import MEMORY, content, deliver_all, plan_of, signed
 from tests.torture.score import Score
 
 STEPS = {
@@ -38,7 +38,7 @@ def run(n: int, seed: int) -> Score:
     rng, failures, fired = random.Random(seed), [], dict.fromkeys(STEPS, 0)
     with ExitStack() as held:
         held.enter_context(signed())
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
         server = held.enter_context(moto())
         between = held.enter_context(proxy(server))
         filesystem(server).mkdir("answers")

@@ -10,7 +10,7 @@ from typing import Any
 
 import spacenet_cube as sc
 from tests.s3_servers import filesystem, moto
-from tests.torture.ground import content, deliver_all, plan_of, signed
+from tests.torture.ground import MEMORY, content, deliver_all, plan_of, signed
 from tests.torture.score import Score
 
 BUILDERS = 16
@@ -38,7 +38,7 @@ def run(n: int, seed: int) -> Score:
     rng, failures, refused = random.Random(seed), [], 0
     with ExitStack() as held:
         held.enter_context(signed())
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
         server = held.enter_context(moto(at_once=False))
         filesystem(server).mkdir("builders")
         a_plan = plan_of(deliver_all(folder / "source"))

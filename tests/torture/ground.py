@@ -1,6 +1,7 @@
 """Ground for torture: sources of few pixels, whose cubes have many tasks and are quickly built."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from spacenet_cube.core.grid import Block
 from spacenet_cube.storage import entries, locate
 from tests.scenes import LICENCE, Lattice, write_geotiff
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - made by mkdtemp
+"""Where the disk is memory: a process that is killed loses nothing of what it wrote there, and
+nobody waits for synchronisation."""
+
 SPOTS = {
     "b.tif": Block(0, 0, 30, 50),
     "d.tif": Block(20, 30, 40, 40),
@@ -19,6 +24,15 @@ SPOTS = {
     "h.tif": Block(5, 70, 30, 20),
 }
 """Where scenes lie; ``b`` and ``f`` keep the grid what it is: 96 x 96 pixels, nine units."""
+
+
+SMALL = {
+    "b.tif": Block(0, 0, 20, 34),
+    "d.tif": Block(14, 20, 26, 28),
+    "f.tif": Block(34, 34, 30, 30),
+    "h.tif": Block(4, 46, 20, 14),
+}
+"""The same on 64 x 64 pixels, four units, for what is built thousands of times."""
 
 
 def deliver(folder: Path, name: str, seed: int, block: Block | None = None) -> None:
@@ -32,15 +46,15 @@ def deliver(folder: Path, name: str, seed: int, block: Block | None = None) -> N
     write_geotiff(folder / name, image, transform=transform)
 
 
-def deliver_all(folder: Path, seed: int = 1) -> Path:
+def deliver_all(folder: Path, seed: int = 1, spots: Mapping[str, Block] = SPOTS) -> Path:
     """Write every scene."""
-    for number, name in enumerate(SPOTS):
-        deliver(folder, name, seed * 100 + number)
+    for number, (name, block) in enumerate(spots.items()):
+        deliver(folder, name, seed * 100 + number, block)
     return folder
 
 
 def plan_of(folder: Path) -> sc.Plan:
-    """The plan of a cube of what is in a folder: nine units of 2 x 2 shards of 16 pixels."""
+    """The plan of a cube of what is in a folder, in units of 2 x 2 shards of 16 pixels."""
     recipe = sc.Recipe.model_validate(
         {
             "name": "AOI",
@@ -84,8 +98,6 @@ def opens(cube: str, options: dict[str, str] | None = None) -> bool:
 @contextmanager
 def signed() -> Iterator[None]:
     """Let requests be signed as the owner of the test servers."""
-    import os  # noqa: PLC0415
-
     names = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "ownersecret"}
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)

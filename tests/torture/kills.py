@@ -15,7 +15,7 @@ import spacenet_cube as sc
 from spacenet_cube.core.tasks import tasks
 from spacenet_cube.storage import entries, locate
 from tests.s3_servers import filesystem, moto
-from tests.torture.ground import content, deliver_all, opens, plan_of, signed
+from tests.torture.ground import MEMORY, content, deliver_all, opens, plan_of, signed
 from tests.torture.score import Score
 
 WORKERS = 2
@@ -59,7 +59,7 @@ def run(n: int, seed: int) -> Score:
     rng, trials = random.Random(seed), []
     with ExitStack() as held:
         held.enter_context(signed())
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
         server = held.enter_context(moto())
         filesystem(server).mkdir("kills")
         a_plan = plan_of(deliver_all(folder / "source"))

@@ -5,7 +5,6 @@ for last, or nothing opens.  A kill is an exception at a random action on the di
 no action succeeds until the next command, as if the process were gone.
 """
 
-import os
 import shutil
 import sys
 import tempfile
@@ -24,11 +23,11 @@ from hypothesis.stateful import (
 
 import spacenet_cube as sc
 from spacenet_cube.core.begun import begun
-from tests.torture.ground import content, deliver, deliver_all, opens, plan_of
+from tests.torture.ground import MEMORY, SMALL, content, deliver, deliver_all, opens, plan_of
 from tests.torture.score import Score
 
 _CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir"})
-_MOST_ACTIONS = 400
+_MOST_ACTIONS = 250
 _STEPS = 50
 
 
@@ -69,9 +68,6 @@ class Kills:
         return writes and str(path).startswith(self._below)
 
 
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - made by mkdtemp
-"""Where the disk is memory, which does not wait for synchronisation."""
-
 KILLS = Kills()
 ANEW: dict[str, dict[str, bytes]] = {}
 """Objects of cubes that were built at once, by what names the build."""
@@ -103,13 +99,13 @@ class Cube(RuleBasedStateMachine):
     @initialize()
     def first_delivery(self) -> None:
         """Deliver every scene."""
-        deliver_all(self.source)
+        deliver_all(self.source, spots=SMALL)
 
     @rule(name=st.sampled_from(["b.tif", "d.tif", "f.tif"]))
     def deliver_again(self, name: str) -> None:
         """Deliver a scene with other pixels."""
         self.seed += 1
-        deliver(self.source, name, self.seed)
+        deliver(self.source, name, self.seed, SMALL[name])
 
     @rule()
     def deliver_or_take_away(self) -> None:
@@ -120,7 +116,7 @@ class Cube(RuleBasedStateMachine):
             path.rename(moved)
         else:
             moved.unlink(missing_ok=True)
-            deliver(self.source, "h.tif", self.seed + 1)
+            deliver(self.source, "h.tif", self.seed + 1, SMALL["h.tif"])
 
     @rule(how=st.sampled_from(["build", "update", "replace"]), after=st.none() | st.integers(0))
     def command(self, how: str, after: int | None) -> None:

@@ -31,9 +31,9 @@ from spacenet_cube.core.grid import Block
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.storage import entries, locate
 from spacenet_cube.working import Recording
+from tests.torture.ground import MEMORY, deliver, plan_of
 from tests.torture.ground import content as plain_content
-from tests.torture.ground import deliver, plan_of
-from tests.torture.machine import MEMORY, Killed
+from tests.torture.machine import Killed
 from tests.torture.score import Score
 
 _STEPS = 25

@@ -1,0 +1,415 @@
+"""Parts: what every question asks of a cube, whole or a part of one.
+
+Bands by name, where pixels are valid, where they lie, and blocks of both for dask.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+from uuid import uuid4
+
+import dask.array as da
+import numpy as np
+import rioxarray  # noqa: F401 - registers cube.rio
+import xarray as xr
+from affine import Affine
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+
+from spacenet_cube.core.grid import Grid
+from spacenet_cube.errors import MissingExtraError, RecipeError
+
+OPEN_LEVEL = "open_level"
+"""Where ``Dataset.encoding`` keeps the function that opens another level of the cube."""
+
+STORED_LEVEL = "stored_level"
+"""Where ``image.encoding`` keeps the number of the level whose pixels it holds unchanged.
+
+xarray keeps a variable's encoding when it selects, and drops it when it computes.
+"""
+
+CUT_OUT = "cut_out"
+"""Where ``Dataset.encoding`` keeps the polygons that the dataset was clipped to."""
+
+LAZILY: dict[str, Any] = {"dask": "parallelized", "keep_attrs": "override"}
+"""How functions of blocks are applied."""
+
+ON_GRID = {"grid_mapping": "spatial_ref"}
+"""The attribute that ties a variable to its CRS."""
+
+PER_BAND = ("band", "wavelength", "fwhm")
+"""Coordinates along bands."""
+
+_NEARLY = 1e-6
+_BLOCK_PX = 2048
+_FOLD = 16
+
+type OpenLevel = Callable[[int], xr.Dataset]
+
+
+def needs(package: str, extra: str, what: str) -> None:
+    """Say what to install where a package is missing.
+
+    Parameters
+    ----------
+    package
+        What is imported.
+    extra
+        The extra of this package that brings it.
+    what
+        What needs it.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingExtraError(
+            f"{what} needs {package}, which is not installed; "
+            f"run: pip install 'spacenet-cube[{extra}]'"
+        )
+
+
+def opener(cube: xr.Dataset) -> OpenLevel | None:
+    """Return the function that opens another level of the whole cube, where there is one."""
+    return cube.encoding.get(OPEN_LEVEL)
+
+
+def band_names(cube: xr.Dataset) -> tuple[str, ...]:
+    """Names of the bands, in order; one where a single band was selected."""
+    if "band" not in cube.coords:
+        return ()
+    return tuple(str(name) for name in np.atleast_1d(cube["band"].values))
+
+
+def variable(cube: xr.Dataset, name: str) -> xr.DataArray:
+    """Return a variable that every cube has.
+
+    Parameters
+    ----------
+    cube
+        The dataset.
+    name
+        Name of the variable.
+
+    Returns
+    -------
+    xarray.DataArray
+        It.
+
+    Raises
+    ------
+    RecipeError
+        If the dataset has lost it.
+    """
+    if name not in cube.variables:
+        raise RecipeError(
+            f"the dataset has no variable '{name}' (it has "
+            f"{', '.join(map(str, cube.variables))}); keep '{name}' when you "
+            "select variables of a cube"
+        )
+    return cube[name]
+
+
+def valid(cube: xr.Dataset) -> xr.DataArray:
+    """Where a scene gave the pixel: bool, shaped (y, x), lazy.
+
+    Parameters
+    ----------
+    cube
+        The dataset.
+
+    Returns
+    -------
+    xarray.DataArray
+        True where ``source_index`` is above 0.
+
+    Raises
+    ------
+    RecipeError
+        If the dataset has lost ``source_index``.
+    """
+    found = variable(cube, "source_index") > 0
+    found.attrs = {"long_name": "pixel comes from a scene", **ON_GRID}
+    return found.drop_vars(PER_BAND, errors="ignore").rename("valid")
+
+
+def image_of(cube: xr.Dataset) -> xr.DataArray:
+    """Return the image, shaped (band, y, x) even where a single band was selected.
+
+    Parameters
+    ----------
+    cube
+        The dataset.
+
+    Returns
+    -------
+    xarray.DataArray
+        Bands first, in one dask chunk.
+
+    Raises
+    ------
+    RecipeError
+        If the dataset has lost ``image``.
+    """
+    image = variable(cube, "image")
+    image = image if "band" in image.dims else image.expand_dims("band")
+    return image.chunk(band=-1) if image.chunks else image
+
+
+def bands(cube: xr.Dataset, names: Sequence[str]) -> tuple[xr.DataArray, tuple[int, ...]]:
+    """Select bands such that nothing else is read.
+
+    Parameters
+    ----------
+    cube
+        The dataset.
+    names
+        Names of bands.
+
+    Returns
+    -------
+    image : xarray.DataArray
+        The bands asked for, and perhaps some between them.
+    where : tuple of int
+        The place of each band that was asked for.
+
+    Raises
+    ------
+    RecipeError
+        If the cube lacks a band, or its image.
+    """
+    there = band_names(cube)
+    missing = sorted(set(names) - set(there))
+    if missing:
+        raise RecipeError(
+            f"the cube has no band {' or '.join(map(repr, missing))} "
+            f"(it has {', '.join(there) or 'none'}); open a product that has it, "
+            "or keep it when you select bands"
+        )
+    image = variable(cube, "image")
+    image = image if "band" in image.dims else image.expand_dims("band")
+    places = [there.index(name) for name in names]
+    cover = _cover(places)
+    image = image.isel(band=cover)
+    image = image.chunk(band=-1) if image.chunks else image
+    return image.drop_vars(PER_BAND, errors="ignore"), tuple(
+        (place - cover.start) // cover.step for place in places
+    )
+
+
+def _cover(places: Sequence[int]) -> slice:
+    """Return the sparsest slice that holds all places.
+
+    Dask merges a plain slice, and nothing else, into the read itself: asked for a list of
+    bands, or for two bands one by one, it reads every band of a chunk.
+    """
+    first = min(places)
+    step = math.gcd(*(place - first for place in places)) or 1
+    return slice(first, max(places) + 1, step)
+
+
+def grid_of(cube: xr.Dataset | xr.DataArray) -> Grid:
+    """Where the pixels lie.
+
+    Parameters
+    ----------
+    cube
+        The dataset, or a variable of it; north up, with ``y`` and ``x``.
+
+    Returns
+    -------
+    Grid
+        Its transform is that of the stored level, moved by whole pixels, wherever the
+        dataset's pixels are that level's; so parts of a cube share pixel edges exactly.
+
+    Raises
+    ------
+    RecipeError
+        If ``y`` or ``x`` is gone, they do not step evenly from the north-west, or there
+        is no CRS.
+    """
+    if not {"y", "x"} <= set(cube.dims):
+        raise RecipeError(
+            f"the dataset has dimensions {', '.join(map(str, cube.dims)) or 'none'}, and this "
+            "needs y and x; select rows and columns by slices, as isel(y=slice(7, 8))"
+        )
+    crs = cube.rio.crs
+    if crs is None:
+        raise RecipeError(
+            "the dataset has no CRS; keep 'spatial_ref', or set it with rio.write_crs(...)"
+        )
+    known = _geo_transform(cube)
+    dx, west = _line(cube, "x", known.a, known.c)
+    dy, north = _line(cube, "y", known.e, known.f)
+    if not (dx > 0 > dy):
+        raise RecipeError(
+            f"pixels step by {dx:.6g} in x and {dy:.6g} in y, and this needs rows from the north "
+            "and columns from the west; sort them with sortby"
+        )
+    code = crs.to_epsg()
+    name = f"EPSG:{code}" if code else crs.to_wkt()
+    return Grid((cube.sizes["y"], cube.sizes["x"]), Affine(dx, 0, west, 0, dy, north), name)
+
+
+def _geo_transform(cube: xr.Dataset | xr.DataArray) -> Affine:
+    """The transform that the CRS variable tells; NaN where it tells none."""
+    attributes = cube["spatial_ref"].attrs if "spatial_ref" in cube.coords else {}
+    words = str(attributes.get("GeoTransform", "")).split()
+    if len(words) != 6:  # noqa: PLR2004 - an affine transform
+        return Affine(*(math.nan,) * 6)
+    return Affine.from_gdal(*map(float, words))
+
+
+def _line(
+    cube: xr.Dataset | xr.DataArray, dim: str, step: float, edge: float
+) -> tuple[float, float]:
+    """Step and outer edge of an axis; exact where it is a stretch of the axis that is known."""
+    centres = np.asarray(cube[dim].values, float)
+    if not centres.size:
+        return step, edge
+    found = step if centres.size == 1 else (centres[-1] - centres[0]) / (centres.size - 1)
+    even = centres.size == 1 or np.allclose(np.diff(centres), found, rtol=1e-3, atol=0)
+    if math.isnan(found) or not even:
+        raise RecipeError(
+            f"coordinate {dim} does not step evenly, so its pixels have no one size; "
+            "select rows and columns by slices"
+        )
+    first = centres[0] - found / 2
+    if abs(found - step) > _NEARLY * abs(step) or math.isnan(step):
+        return found, first
+    whole = (first - edge) / step
+    near = abs(whole - round(whole)) < 0.01  # noqa: PLR2004 - pixels
+    return step, edge + round(whole) * step if near else first
+
+
+def on_blocks(cube: xr.Dataset, image: xr.DataArray | None = None) -> tuple[da.Array, da.Array]:
+    """Image and ``source_index`` as dask arrays, cut alike.
+
+    Parameters
+    ----------
+    cube
+        The dataset; one that is in memory is cut without a copy.
+    image
+        What to take for the image, shaped ([band,] y, x); by default the cube's own.
+
+    Returns
+    -------
+    image : dask.array.Array
+        Shape (band, y, x), all bands in one chunk.
+    source_index : dask.array.Array
+        Shape (y, x).
+
+    Raises
+    ------
+    RecipeError
+        If the dataset has lost a variable, or the image given is not on its pixels.
+    """
+    picked = image_of(cube) if image is None else layers(cube, image)
+    index = variable(cube, "source_index").transpose("y", "x")
+    values, scenes = (_as_dask(each) for each in (picked.transpose("band", "y", "x"), index))
+    values = values.rechunk({0: -1})
+    return values, scenes.rechunk(dict(enumerate(values.chunks[1:])))
+
+
+def _as_dask(array: xr.DataArray) -> Any:  # noqa: ANN401 - a dask array
+    if array.chunks:
+        return array.data
+    return da.from_array(array.values, chunks=(-1,) * (array.ndim - 2) + (_BLOCK_PX,) * 2)
+
+
+def layers(cube: xr.Dataset, image: xr.DataArray) -> xr.DataArray:
+    """Return an array on the cube's pixels as layers, shaped (band, y, x).
+
+    Parameters
+    ----------
+    cube
+        The dataset.
+    image
+        Shaped (y, x), or with one more dimension of any name.
+
+    Returns
+    -------
+    xarray.DataArray
+        Bands first; the coordinate ``band`` names them.
+
+    Raises
+    ------
+    RecipeError
+        If it is not on the cube's pixels.
+    """
+    others = [dim for dim in image.dims if dim not in {"y", "x"}]
+    alike = {"y", "x"} <= set(image.dims) and all(
+        image.sizes[dim] == cube.sizes[dim] and np.array_equal(image[dim], cube[dim])
+        for dim in ("y", "x")
+    )
+    if not alike or len(others) > 1:
+        raise RecipeError(
+            f"an array of {dict(image.sizes)} is not on the pixels of a cube of "
+            f"{dict(cube.sizes)}; give one that was made from this very part, such as "
+            "cube.spacenet.ndvi()"
+        )
+    if not others:
+        name = "value" if image.name is None else str(image.name)
+        return image.drop_vars(PER_BAND, errors="ignore").expand_dims(band=[name])
+    only = image.drop_vars([each for each in PER_BAND if each != others[0]], errors="ignore")
+    return only if others[0] == "band" else only.rename({others[0]: "band"})
+
+
+def layer_names(image: xr.DataArray) -> tuple[str, ...]:
+    """Names of layers, by number where they have none."""
+    if "band" in image.coords:
+        return tuple(str(name) for name in np.atleast_1d(image["band"].values))
+    return tuple(map(str, range(image.sizes["band"])))
+
+
+def gathered(
+    image: da.Array,
+    index: da.Array,
+    of_block: Mapping[tuple[int, int], Callable[[Any, Any], Any]],
+    merge: Callable[[list[Any]], Any],
+) -> Delayed:
+    """Ask blocks something, and merge the answers as a tree.
+
+    No task needs more than a block or a few answers.  The graph has little more than one task
+    a block; `dask.delayed` would take seconds to make it of a large cube.
+
+    Parameters
+    ----------
+    image
+        Shape (band, y, x), all bands in one chunk.
+    index
+        Shape (y, x), cut alike.
+    of_block
+        What to ask, by row and column of the block; at least one.
+    merge
+        Makes one answer of several.
+
+    Returns
+    -------
+    Delayed
+        All answers merged.
+    """
+    name = f"{getattr(merge, '__name__', 'merged')}-{uuid4().hex}"
+    tasks: dict[Any, Any] = {
+        (name, 0, k): (ask, (image.name, 0, *place), (index.name, *place))
+        for k, (place, ask) in enumerate(of_block.items())
+    }
+    keys, depth = list(tasks), 0
+    while len(keys) > 1 or depth == 0:
+        depth += 1
+        groups = [keys[k : k + _FOLD] for k in range(0, len(keys), _FOLD)]
+        keys = [(name, depth, k) for k in range(len(groups))]
+        tasks.update({key: (merge, group) for key, group in zip(keys, groups, strict=True)})
+    tasks[name] = tasks.pop(keys[0])
+    below: Any = [image, index]
+    return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=below))
+
+
+def is_whole(cube: xr.Dataset, number: int) -> bool:
+    """Whether a dataset holds the stored pixels of a level, unchanged, or a part of them."""
+    if opener(cube) is None or "image" not in cube or CUT_OUT in cube.encoding:
+        return False
+    return cube["image"].encoding.get(STORED_LEVEL) == number

@@ -1,0 +1,144 @@
+"""Cutting: reading the pixels of chips, one alone or many from the shards they share."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import compute
+from numpy.typing import NDArray
+
+from spacenet_cube.batches import Opener
+from spacenet_cube.core.chipping import Tiling, boxes, stored_sizes, tiling
+from spacenet_cube.core.grid import Block
+from spacenet_cube.core.parts import Part
+from spacenet_cube.errors import RecipeError
+
+_PIECE_PX = 2048
+
+
+def without_dask(image: xr.DataArray, part: Part, opener: Opener | None) -> xr.DataArray:
+    """Pixels to be read without a graph, which takes longer to make than one chip to read.
+
+    Parameters
+    ----------
+    image
+        What is asked for.
+    part
+        Where it lies in its cube.
+    opener
+        Opens the levels of the cube.
+
+    Returns
+    -------
+    xarray.DataArray
+        The stored array itself, where dask's name for ``image`` proves that it is just that;
+        else ``image``, as after any computation on it.
+    """
+    if image.chunks is None or opener is None:
+        return image
+    rows, cols = part.block.yx
+    stored = opener(part.level)["image"]
+    whole = stored.data.name == image.data.name
+    if not whole and stored.isel(y=rows, x=cols).data.name != image.data.name:
+        return image
+    direct = opener(part.level, chunks=None)["image"]
+    return direct if whole else direct.isel(y=rows, x=cols)
+
+
+def pool(
+    chips: Sequence[Block], arrays: Sequence[xr.DataArray], part: Part
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Read chips together: of each shard the smallest rectangle that holds what they want of it.
+
+    Parameters
+    ----------
+    chips
+        Pixels, counted from the cube's corner.
+    arrays
+        What to cut them from; the first one's chunks are the shards.
+    part
+        Where those lie in the cube.
+
+    Yields
+    ------
+    tuple of arrays
+        What each array has at each chip, in order.
+    """
+    wanted = tuple(boxes(chips, tiles_of(arrays[0], part)).values())
+    lazy = [[_box(array, box.relative_to(part.block)) for box in wanted] for array in arrays]
+    (held,) = compute(lazy)  # type: ignore[no-untyped-call]
+    for chip in chips:
+        yield tuple(_assembled(chip, wanted, each) for each in held)
+
+
+def on_pixels_of(cube: xr.Dataset, target: xr.DataArray) -> xr.DataArray:
+    """An array, y and x last, if its pixels are those of a dataset.
+
+    Parameters
+    ----------
+    cube
+        The dataset.
+    target
+        The array.
+
+    Returns
+    -------
+    xarray.DataArray
+        The array.
+
+    Raises
+    ------
+    RecipeError
+        If they are others.
+    """
+    alike = (dim in target.coords and np.array_equal(target[dim], cube[dim]) for dim in ("y", "x"))
+    if not all(alike):
+        raise RecipeError(
+            f"the target is shaped {dict(target.sizes)} and does not lie on the "
+            f"{cube.sizes['y']} x {cube.sizes['x']} pixels (y, x) that the chips are cut from; "
+            "make it of the same dataset, such as cube.spacenet.rasterize(...)"
+        )
+    return target.transpose(..., "y", "x")
+
+
+def tiles_of(array: xr.DataArray, part: Part) -> Tiling:
+    """The rectangles in which an array is read.
+
+    Parameters
+    ----------
+    array
+        With dimensions y and x.
+    part
+        Where its pixels lie in the cube.
+
+    Returns
+    -------
+    Tiling
+        Dask's chunks; without dask, the shards, else squares of 2048 pixels.
+    """
+    block = part.block
+    if array.chunks is not None:
+        return tiling(array.chunksizes["y"], array.chunksizes["x"], block)
+    edges = (array.encoding.get("shards") or (_PIECE_PX, _PIECE_PX))[-2:]
+    return tiling(
+        stored_sizes(block.row, block.height, edges[0]),
+        stored_sizes(block.col, block.width, edges[1]),
+        block,
+    )
+
+
+def _box(array: xr.DataArray, inside: Block) -> Any:  # noqa: ANN401 - dask's array or numpy's
+    rows, cols = inside.yx
+    part = array.isel(y=rows, x=cols)
+    return part.values if part.chunks is None else part.data
+
+
+def _assembled(chip: Block, wanted: Sequence[Block], held: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Put a chip together from the rectangles that were read."""
+    out = np.empty((*held[0].shape[:-2], chip.height, chip.width), held[0].dtype)
+    for box, pixels in zip(wanted, held, strict=True):
+        shared = box.intersection(chip)
+        if shared is not None:
+            out[(..., *shared.relative_to(chip).yx)] = pixels[(..., *shared.relative_to(box).yx)]
+    return out

@@ -1,0 +1,60 @@
+"""Reading: a Zarr store over fsspec that pickles without a secret.
+
+It may end in a dask graph, which goes to a scheduler, workers and their logs.
+"""
+
+from typing import Any
+
+from zarr.storage import FsspecStore
+
+from spacenet_cube.storage.secrets import sealed, unsealed
+
+
+class SealedStore(FsspecStore):
+    """A store to read from; its pickle holds the address, and no credentials.
+
+    Unpickled in the process that made it, it is as it was.  Elsewhere its credentials are
+    resolved by the usual AWS chain: environment, profile, role.
+    """
+
+    origin: tuple[str, dict[str, Any]] | None = None
+    """URL and all arguments of the filesystem; set by `sealed_store`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what describes the store."""
+        assert self.origin is not None
+        url, arguments = self.origin
+        return _reopened, (url, *sealed(arguments))
+
+    def with_read_only(self, read_only: bool = False) -> "SealedStore":  # noqa: FBT001, FBT002 - zarr's
+        """The same store, writable or not."""
+        assert self.origin is not None
+        return sealed_store(*self.origin, read_only=read_only)
+
+
+def sealed_store(url: str, arguments: dict[str, Any], *, read_only: bool = True) -> SealedStore:
+    """Make such a store.
+
+    Parameters
+    ----------
+    url
+        Where it is.
+    arguments
+        Keyword arguments of the fsspec filesystem, secrets included.
+    read_only
+        Whether it may be written to.
+
+    Returns
+    -------
+    SealedStore
+        Nothing is opened yet.
+    """
+    made = SealedStore.from_url(url, storage_options=arguments, read_only=read_only)
+    assert isinstance(made, SealedStore)
+    made.origin = (url, arguments)
+    return made
+
+
+def _reopened(url: str, options: dict[str, Any], ticket: tuple[int, int]) -> SealedStore:
+    found = unsealed(options, ticket)
+    return sealed_store(url, dict(found or {}) if found is not None else {})
