@@ -138,15 +138,20 @@ def test_a_shard_is_one_object_of_the_repository(source, to):
 def test_xarray_opens_it_as_the_readme_says(source, to, tmp_path):
     cube = sc.build(plan_of(source), to)
     plain = sc.build(plan_of(source), tmp_path / "plain")
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (program,) = (
+        each for each in readme.split("```python\n") if each.startswith("import icechunk")
+    )
     folder = cube.removeprefix("icechunk+file://")
+    shown: dict[str, Any] = {}
 
-    storage = icechunk.local_filesystem_storage(folder)
-    session = icechunk.Repository.open(storage).readonly_session("main")
-    opened = xr.open_zarr(session.store, consolidated=False)
+    exec(  # noqa: S102 - the README's own words
+        program.partition("```")[0].replace("/data/cubes/AOI_2_Vegas/MUL.icechunk", folder), shown
+    )
 
-    xr.testing.assert_identical(opened.load(), xr.open_zarr(plain).load())
+    xr.testing.assert_identical(shown["cube"].load(), xr.open_zarr(plain).load())
     xr.testing.assert_identical(
-        xr.open_zarr(session.store, consolidated=False, group="ovr_2x").load(),
+        xr.open_zarr(shown["session"].store, consolidated=False, group="ovr_2x").load(),
         xr.open_zarr(plain, group="ovr_2x").load(),
     )
 

@@ -48,7 +48,7 @@ ROWS: dict[str, Row] = {
     "clean": Row("rest", 100, "clean"),
     "repaired": Row("rest", 200, "repaired"),
     "commits": Row("commits", 40),
-    "rollbacks": Row("rollbacks", 20),
+    "rollbacks": Row("rollbacks", 60),
 }
 """By name; each ``run`` gives one score."""
 
