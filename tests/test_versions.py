@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
+from spacenet_cube import versioning
 from spacenet_cube.cli import app
 from spacenet_cube.core.tasks import tasks
 from spacenet_cube.ledger import Ledger
@@ -181,6 +182,36 @@ def test_a_build_is_one_commit_and_each_new_version_one_more(source, to, tmp_pat
     told = next(iter(repository(cube).ancestry(branch="main"))).metadata
     assert (told["plan"], told["scenes"], told["product"]) == (second.digest, 5, "P")
     assert told["software"] == f"spacenet_cube {sc.__version__}"
+
+
+def test_a_version_may_have_another_grid_and_other_chunks(source, to, tmp_path):
+    cube = sc.build(plan_of(source), to)
+    (source / "f.tif").unlink()
+    smaller = plan_of(source)
+    other = sc.plan(
+        sc.Recipe(name="AOI", licence=smaller.licence, products=(smaller.product,)),
+        smaller.product.with_profile("gdal312"),
+        smaller.scenes,
+    )
+
+    with pytest.raises(sc.RecipeError, match="--replace"):
+        sc.update(other, to)
+    sc.build(other, to, replace=True)
+
+    assert content(cube) == content(sc.build(other, tmp_path / "anew"))
+    assert sc.verify(f"{cube}#{sc.history(cube)[1].id}").is_sound
+
+
+def test_where_saving_is_dear_it_is_done_seldom(source, to, tmp_path, monkeypatch):
+    planned, cube = plan_of(source), f"{to}/AOI/P.icechunk"
+    monkeypatch.setattr(versioning, "_DEAR_S", -1.0)
+    monkeypatch.setattr(versioning, "_SHARE", 1e9)
+    seen: list[int] = []
+
+    sc.build(planned, to, progress=lambda *_: seen.append(len(Ledger(locate(cube)).done())))
+
+    assert 1 <= max(seen) < len(tasks(planned)) / 2
+    assert content(cube) == content(sc.build(planned, tmp_path / "anew"))
 
 
 def test_an_update_that_changes_nothing_makes_no_version(source, to):
@@ -373,11 +404,12 @@ def test_a_version_is_named_gone_back_to_and_nothing_is_deleted(source, to):
     newest, after = sc.history(cube)[0], content(cube)
 
     back = sc.rollback(cube, "delivered")
-    seen = content(cube)
+    seen, known = content(cube), [(one.id, one.current) for one in sc.history(cube)]
     again = sc.rollback(cube, newest.id)
 
     assert (named.tags, back.id, back.current) == (("delivered",), named.id, True)
     assert seen == before
+    assert known == [(newest.id, False), (named.id, True)]
     assert (again.id, content(cube)) == (newest.id, after)
     assert [(one.id, one.current) for one in sc.history(cube)] == [
         (newest.id, True),
