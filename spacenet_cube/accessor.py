@@ -26,6 +26,7 @@ from spacenet_cube.analysis import (
     spectral,
     zonal,
 )
+from spacenet_cube.batches import Opener
 from spacenet_cube.chips import Chips
 from spacenet_cube.choosing import chips
 from spacenet_cube.core.levels import Level, levels, told
@@ -662,14 +663,8 @@ class SpacenetAccessor:
             if split is None
             else splits(split, edge, buffer_px=buffer_px, seed=seed, size_px=size)
         )
-        return chips(
-            self._cube,
-            parts.opener(self._cube),
-            size=size,
-            stride=stride,
-            valid=valid,
-            splitting=splitting,
-        )
+        opener: Opener | None = self._cube.encoding.get(parts.OPEN_LEVEL)
+        return chips(self._cube, opener, size=size, stride=stride, valid=valid, splitting=splitting)
 
     def rasterize(
         self,
