@@ -72,7 +72,9 @@ def what_stands(cube: Location, *, replace: bool) -> Found:
         objects = root is None and bool(entries(cube))
     except FAULTS as error:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
-    return Found(_digest(root), begun_beside(ledger, replace=replace), ledger.is_there, objects)
+    return Found(
+        root_digest_of(root), begun_beside(ledger, replace=replace), ledger.is_there, objects
+    )
 
 
 def read_root(cube: Location) -> bytes | None:
@@ -91,8 +93,8 @@ def read_root(cube: Location) -> bytes | None:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
 
 
-def _digest(root: bytes | None) -> str | None:
-    """Digest of a root document, of whatever kind it is."""
+def root_digest_of(root: bytes | None) -> str | None:
+    """Digest of a root document as it is stored, of whatever kind it is; None of none."""
     if root is None:
         return None
     try:

@@ -5,7 +5,6 @@ moved at the end, in one conditional step.  So a cube can be replaced or updated
 read, and every version stays.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from spacenet_cube.core.begun import Begun, Found, Step, begun
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.inputs import COORDINATES
-from spacenet_cube.core.manifest import Stored, manifest, place, root_digest, with_manifest
+from spacenet_cube.core.manifest import Stored, manifest, place, with_manifest
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.versions import BUILDING, branch_of, facts_of, message_of, version_step
@@ -31,6 +30,7 @@ from spacenet_cube.publish import (
     read_root,
     refuse_lost,
     root_attributes,
+    root_digest_of,
 )
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch
@@ -80,8 +80,7 @@ class _State:
     @property
     def found(self) -> Found:
         """The same, for those who decide."""
-        root = None if self.root is None else root_digest(json.loads(self.root))
-        return Found(root, self.begun, self.ledger, objects=False)
+        return Found(root_digest_of(self.root), self.begun, self.ledger, objects=False)
 
 
 def check_version(plan: Plan, cube: Location, *, replaces: bool) -> None:

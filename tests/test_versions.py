@@ -451,7 +451,7 @@ def test_what_is_no_version_is_told_with_what_there_is(source, to, tmp_path):
         sc.open_cube(plain, version="v1")
     with pytest.raises(sc.RecipeError, match="no versioned cube"):
         sc.history(plain)
-    with pytest.raises(sc.StoreError, match="nothing was done"):
+    with pytest.raises(sc.StoreError, match="choose another; nothing was done"):
         sc.tag(cube, "v1")
     with pytest.raises(sc.StoreError, match="holds no cube"):
         sc.rollback(cube, repository(cube).lookup_snapshot(sc.history(cube)[0].id).parent_id or "")
@@ -518,6 +518,18 @@ def test_status_tells_of_a_version_that_is_being_made(source, to, monkeypatch):
     assert (found.published, found.plan) == (False, plan_of(source).digest)
 
 
+def test_what_is_no_repository_is_not_built_into(source, to, tmp_path):
+    there = tmp_path / "versions" / "AOI" / "P.icechunk"
+    there.mkdir(parents=True)
+    (there / "somebody's").write_text("file")
+
+    for replace in (False, True):
+        with pytest.raises(sc.StoreError, match="move it away"):
+            sc.build(plan_of(source), to, replace=replace)
+
+    assert [path.name for path in there.iterdir()] == ["somebody's"]
+
+
 def test_the_command_line_has_the_same_verbs(source, to, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = {
@@ -534,12 +546,14 @@ def test_the_command_line_has_the_same_verbs(source, to, tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
         return done.output
 
+    shown = json.loads(told("plan", "recipe.yaml", "--to", to, "--json"))["plans"][0]
     cube = told("build", "recipe.yaml", "--to", to).splitlines()[-1]
     told("build", "recipe.yaml", "--to", to, "--replace")
     newest, oldest = json.loads(told("history", cube, "--json"))["versions"]
     tagged = told("tag", cube, "v1", oldest["id"])
     back = told("rollback", cube, "v1")
 
+    assert (shown["to"], shown["cost"]["target_requests"]["put"]) == (cube, 0)
     assert (newest["current"], oldest["current"]) == (True, False)
     assert tagged == f"v1 is {oldest['id']}\n"
     assert back.startswith(f"readers see {oldest['id']}")

@@ -28,6 +28,13 @@ _CREDENTIALS_LAST = timedelta(minutes=5)
 _OPENED = [False]
 _FORKED = [False]
 _LOG = "ICECHUNK_LOG"
+_TOLD = {
+    "parent-directory-not-clean": (
+        "something that is no repository lies there; move it away, or name another target"
+    ),
+    "tag-already-exists": "a version has that name, and names stay; choose another",
+    "tag-previously-deleted": "a version had that name, which is not used again; choose another",
+}
 
 
 @cache
@@ -86,7 +93,7 @@ def faults_told() -> Iterator[None]:
         raise MovedError(_first_line(error)) from error
     except ice.IcechunkError as error:
         kind = SilentError if "dispatch failure" in str(error) else RepositoryError
-        raise kind(_first_line(error)) from error
+        raise kind(_TOLD.get(getattr(error, "kind", "")) or _first_line(error)) from error
 
 
 def _first_line(error: BaseException) -> str:
