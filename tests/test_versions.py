@@ -202,6 +202,19 @@ def test_a_version_may_have_another_grid_and_other_chunks(source, to, tmp_path):
     assert sc.verify(f"{cube}#{sc.history(cube)[1].id}").is_sound
 
 
+def test_what_another_task_is_writing_does_not_disturb_saving(source, to):
+    chunks = Path(to.removeprefix("icechunk+file://"), "AOI", "P.icechunk", "chunks")
+
+    def begin_a_file(stage: str, done: int, _: int) -> None:
+        # Its name is in the listing, and gone when it is opened.
+        if (stage, done) == ("units", 1):
+            (chunks / "QVG1EC9T8YJG1FWA50R0#1").symlink_to("nowhere")
+
+    cube = sc.build(plan_of(source), to, progress=begin_a_file)
+
+    assert sc.verify(cube).is_sound
+
+
 def test_where_saving_is_dear_it_is_done_seldom(source, to, tmp_path, monkeypatch):
     planned, cube = plan_of(source), f"{to}/AOI/P.icechunk"
     monkeypatch.setattr(versioning, "_DEAR_S", -1.0)

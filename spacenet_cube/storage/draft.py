@@ -150,7 +150,8 @@ class Draft:
         place = self.cube.plain
         if not place.is_local:
             return
-        new = {key for key in entries(place) if key not in self._settled}
+        # A name with # is that of a file which another task is writing; it gets its own later.
+        new = {key for key in entries(place) if "#" not in key and key not in self._settled}
         settle(place, sorted(new))
         self._settled |= new - {"repo"}
 
