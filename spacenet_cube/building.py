@@ -147,12 +147,13 @@ def make_way(plan: Plan, cube: Location, wanted: Begun) -> bool:
     step = first_step(cube.url, wanted, found)
     if step == "finish":
         return False
-    if step == "discard":
-        discard(cube)
     former = found.begun if step == "continue" else None
-    if former is None or former.build != wanted.build:
-        mine = wanted.replaces or (former is not None and former.replaces)
-        ledger.begin(replace(wanted, replaces=mine), plan)
+    mine = wanted.replaces or (former is not None and former.replaces)
+    begin = partial(ledger.begin, replace(wanted, replaces=mine), plan)
+    if step == "discard":
+        discard(cube, begin)
+    elif former is None or former.build != wanted.build:
+        begin()
     unpublish(cube)
     return True
 

@@ -5,7 +5,7 @@ was written was compared with what is there, and removed first when a cube is re
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found
@@ -165,13 +165,16 @@ def root_attributes(cube: Location, root: bytes) -> dict[str, Any]:
     return attributes
 
 
-def discard(cube: Location) -> None:
+def discard(cube: Location, begin: Callable[[], None]) -> None:
     """Remove a cube and all that lies beside it but its lock, the root's document first.
 
     Parameters
     ----------
     cube
         Where the cube is.
+    begin
+        Says what is built instead, before the bulk is removed: so that whoever stops in
+        the middle leaves a build that was begun, and not a heap that nobody knows.
 
     Raises
     ------
@@ -181,6 +184,7 @@ def discard(cube: Location) -> None:
     try:
         (cube / ROOT).remove()
         Ledger(cube).clear()
+        begin()
         cube.remove()
         cube.beside(".manifest").remove()
     except FAULTS as error:
