@@ -15,9 +15,10 @@ from zarr.abc.store import Store
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.manifest import Stored
-from spacenet_cube.core.mosaic import blank_pixels, mosaic
+from spacenet_cube.core.memory import Memory
+from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.overview import halve
-from spacenet_cube.core.plan import Plan
+from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.tasks import Task, half
 from spacenet_cube.core.units import Unit
@@ -51,7 +52,7 @@ class Here:
     """
 
     def __init__(self, stage: Stage | None = None) -> None:
-        self.stage, self._stopped = stage, threading.Event()
+        self.stage, self._stopped, self.memory = stage, threading.Event(), Memory()
 
     def stop(self) -> None:
         """Let no task write or begin anything more."""
@@ -130,9 +131,10 @@ def do_task(
             _renumber(plan, cube, task, store)
         elif task.level == 0:
             stage = mine.stage if task.kind == "unit" else None
-            build_unit(plan, cube, _unit(plan, task.number), store, stage=stage, check=mine.check)
+            unit = _unit(plan, task.number)
+            build_unit(plan, cube, unit, store, stage=stage, check=mine.check, memory=mine.memory)
         else:
-            build_overview(plan, cube, task.level, task.block, store)
+            build_overview(plan, cube, task.level, task.block, store, mine.memory)
     return store.record
 
 
@@ -253,6 +255,7 @@ def build_unit(
     *,
     stage: Stage | None = None,
     check: Callable[[], None] = _go_on,
+    memory: Memory | None = None,
 ) -> None:
     """Do one work unit: read, mosaic, encode and write it, and its first overview.
 
@@ -270,6 +273,8 @@ def build_unit(
         Mirrors shared with other units; by default the unit has its own.
     check
         Called before each part of it; what it raises ends the unit.
+    memory
+        Lends the arrays that pixels are made in; by default the unit has its own.
 
     Raises
     ------
@@ -279,18 +284,19 @@ def build_unit(
         If the target refuses or fails.
     """
     native, first = level_arrays(plan, 0, cube, store), half(unit.block)
-    above = blank_pixels(plan, (first.height, first.width)) if len(plan.levels) > 1 else None
-    with _staged(plan, unit, stage) as staged:
+    lend, edge = (memory or Memory()).lend, plan.product.encoding.shard
+    with _staged(plan, unit, stage) as staged, lend(plan, (edge, edge), first) as above:
         read = reader(plan.product.band_indexes, staged.local)
-        for part in unit.strips(plan.product.encoding.shard, plan.window_of):
+        for part in unit.strips(edge, plan.window_of):
             check()
-            pixels = mosaic(plan, part, read, resample)
-            native.write(part.block, pixels)
-            if above is not None:
-                place = half(part.block).relative_to(first)
-                halve(pixels, plan.product.nodata, out=above.part(place))
-    if above is not None:
-        level_arrays(plan, 1, cube, store).write(first, above)
+            with lend(plan, (edge, SHARDS_PER_UNIT * edge), part.block) as blank:
+                pixels = mosaic(plan, part, read, resample, out=blank)
+                native.write(part.block, pixels)
+                if len(plan.levels) > 1:
+                    place = half(part.block).relative_to(first)
+                    halve(pixels, plan.product.nodata, out=above.part(place))
+        if len(plan.levels) > 1:
+            level_arrays(plan, 1, cube, store).write(first, above)
 
 
 @contextmanager
@@ -304,7 +310,14 @@ def _staged(plan: Plan, unit: Unit, shared: Stage | None) -> Iterator[Stage]:
         yield own
 
 
-def build_overview(plan: Plan, cube: Location, level: int, block: Block, store: Store) -> None:
+def build_overview(
+    plan: Plan,
+    cube: Location,
+    level: int,
+    block: Block,
+    store: Store,
+    memory: Memory | None = None,
+) -> None:
     """Make one shard of an overview from the level below it.
 
     Parameters
@@ -319,6 +332,8 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block, store: 
         One shard of the level.
     store
         What is written through.
+    memory
+        Lends the arrays that pixels are made in; by default the overview has its own.
 
     Raises
     ------
@@ -329,11 +344,12 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block, store: 
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
     source, nodata = level_arrays(plan, level - 1, cube, store), plan.product.nodata
-    made = blank_pixels(plan, (block.height, block.width))
-    # Half of it at a time, as units do: so the overviews need no more memory than the units.
-    for part in below.strips(source.shard_px):
-        halve(source.read(part), nodata, out=made.part(half(part).relative_to(block)))
-    level_arrays(plan, level, cube, store).write(block, made)
+    edge = source.shard_px
+    with (memory or Memory()).lend(plan, (edge, edge), block) as made:
+        # Half of it at a time, as units do: so the overviews need no more memory than the units.
+        for part in below.strips(edge):
+            halve(source.read(part), nodata, out=made.part(half(part).relative_to(block)))
+        level_arrays(plan, level, cube, store).write(block, made)
 
 
 def _renumber(plan: Plan, cube: Location, task: Task, store: Store) -> None:

@@ -85,7 +85,13 @@ class Pixels:
         return Pixels(self.image[:, rows, cols], self.source_index[rows, cols])
 
 
-def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) -> Pixels:
+def mosaic(
+    plan: Plan,
+    unit: Unit,
+    open_scene: OpenScene,
+    resample: Resample,
+    out: Pixels | None = None,
+) -> Pixels:
     """Bring the scenes of a unit onto its pixels.
 
     Parameters
@@ -98,14 +104,18 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
         Opens a scene for reading.
     resample
         Resamples what does not lie on the grid.
+    out
+        Where to put the result: blank, and of the block's size; new memory by default.
 
     Returns
     -------
     Pixels
-        Of the unit's block; pixels that no scene covers hold the product's nodata.
+        Of the unit's block, ``out`` where that is given; pixels that no scene covers hold the
+        product's nodata.
     """
     shape_yx = (unit.block.height, unit.block.width)
-    pixels = blank_pixels(plan, shape_yx)
+    pixels = out or blank_pixels(plan, shape_yx)
+    assert pixels.source_index.shape == shape_yx, "the result has another size"
     sources = {piece.scene: _source(plan, piece, resample) for piece in unit.pieces}
     if combines(plan.product):
         _combine(plan, unit, pixels, sources, open_scene)
@@ -118,13 +128,13 @@ def mosaic(plan: Plan, unit: Unit, open_scene: OpenScene, resample: Resample) ->
     return pixels
 
 
-def blank_pixels(plan: Plan, shape_yx: tuple[int, int]) -> Pixels:
-    """Nothing but nodata.
+def new_pixels(plan: Plan, shape_yx: tuple[int, int]) -> Pixels:
+    """Memory for a block of a plan's cube, which holds whatever it held.
 
     Parameters
     ----------
     plan
-        Says how many bands there are, of what type, and what nodata is.
+        Says how many bands there are, and of what type.
     shape_yx
         Rows and columns.
 
@@ -133,10 +143,34 @@ def blank_pixels(plan: Plan, shape_yx: tuple[int, int]) -> Pixels:
     Pixels
         Image (band, y, x) and source_index (y, x).
     """
+    return Pixels(
+        np.empty((len(plan.bands), *shape_yx), plan.dtype),
+        np.empty(shape_yx, plan.source_index_dtype),
+    )
+
+
+def blank_pixels(plan: Plan, shape_yx: tuple[int, int], out: Pixels | None = None) -> Pixels:
+    """Nothing but nodata.
+
+    Parameters
+    ----------
+    plan
+        Says how many bands there are, of what type, and what nodata is.
+    shape_yx
+        Rows and columns.
+    out
+        What is made blank; new memory by default.
+
+    Returns
+    -------
+    Pixels
+        Image (band, y, x) and source_index (y, x).
+    """
+    pixels = out or new_pixels(plan, shape_yx)
     # Not numpy.zeros: its pages come one by one when touched, three times as slow as being filled.
-    image = np.empty((len(plan.bands), *shape_yx), plan.dtype)
-    image[...] = plan.product.nodata
-    return Pixels(image, np.zeros(shape_yx, plan.source_index_dtype))
+    pixels.image[...] = plan.product.nodata
+    pixels.source_index[...] = 0
+    return pixels
 
 
 def _moved(block: Block, origin: Block) -> Block:
