@@ -71,7 +71,7 @@ def choose(
     overlaps = [len(looked[place] & others.keys()) for place in turned]
     least = min(overlaps)
     fit: list[int] = [place for place, n in zip(turned, overlaps, strict=True) if n == least]
-    return sorted(fit)[-1] if least else fit[0]
+    return max(fit) if least else fit[0]
 
 
 def _turn(
