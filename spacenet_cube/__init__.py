@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spacenet_cube.core.plan import Plan, plan
     from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
+    from spacenet_cube.core.versions import Version
     from spacenet_cube.corpus import Corpus, open_corpus
     from spacenet_cube.distributing import connect
     from spacenet_cube.drawing import quicklook
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from spacenet_cube.opening import open_cube
     from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.repairing import Repaired, repair
+    from spacenet_cube.revisions import history, rollback, tag
     from spacenet_cube.sample import write_sample
     from spacenet_cube.status import build_status
     from spacenet_cube.surveying import survey
@@ -72,6 +74,10 @@ _HOMES = {
     "LEVELS": "core.findings",
     "repair": "repairing",
     "Repaired": "repairing",
+    "history": "revisions",
+    "tag": "revisions",
+    "rollback": "revisions",
+    "Version": "core.versions",
     "open_cube": "opening",
     "open_corpus": "corpus",
     "Corpus": "corpus",
@@ -108,6 +114,10 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "LEVELS",
     "repair",
     "Repaired",
+    "history",
+    "tag",
+    "rollback",
+    "Version",
     "open_cube",
     "open_corpus",
     "Corpus",

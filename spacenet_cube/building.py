@@ -7,7 +7,7 @@ record beside the cube, so the same command goes on where another was stopped.
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.records import Record
+from spacenet_cube.core.versions import repository_path
+from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, hold
 from spacenet_cube.publish import discard, publish, tidy, unpublish, what_stands
@@ -27,7 +29,8 @@ from spacenet_cube.running import Watch, pool_of, run_all
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
 from spacenet_cube.storage import Location, from_environment, locate
-from spacenet_cube.working import Here, do_coordinates, do_task
+from spacenet_cube.versioning import Run, build_version, check_version
+from spacenet_cube.working import Here, Recorder, do_coordinates, do_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def build(  # noqa: PLR0913 - each is a choice of its own
     plan
         What to build.
     to
-        Folder or URL below which the cube lands, at ``<aoi>/<product>.zarr``.
+        Folder or URL below which the cube lands, at ``<aoi>/<product>.zarr``; below one that
+        begins with ``icechunk+`` every version is kept, at ``<aoi>/<product>.icechunk``.
     workers
         Units at once; the number of processors by default.  `peak_memory_bytes` of the
         plan says what they take.
@@ -101,9 +105,12 @@ def build(  # noqa: PLR0913 - each is a choice of its own
         If the target refuses or fails, or another builder is at work there; the cube stays
         unpublished, and what is done is kept.
     """
-    cube = target_location(to, target_options) / plan.cube_path
-    wanted = begun(plan, replaces=replace)
+    cube, wanted = cube_location(plan, to, target_options), begun(plan, replaces=replace)
     means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    if cube.address is not None:
+        run = runner(plan, cube, means)
+        build_version(plan, cube, replaces=replace, break_lock=break_lock, run=run)
+        return cube.url
     first_step(cube.url, wanted, what_stands(cube, replace=replace))
     with hold(cube, break_lock=break_lock) as lock:
         if make_way(plan, cube, wanted):
@@ -140,12 +147,13 @@ def make_way(plan: Plan, cube: Location, wanted: Begun) -> bool:
     step = first_step(cube.url, wanted, found)
     if step == "finish":
         return False
-    if step == "discard":
-        discard(cube)
     former = found.begun if step == "continue" else None
-    if former is None or former.build != wanted.build:
-        mine = wanted.replaces or (former is not None and former.replaces)
-        ledger.begin(replace(wanted, replaces=mine), plan)
+    mine = wanted.replaces or (former is not None and former.replaces)
+    begin = partial(ledger.begin, replace(wanted, replaces=mine), plan)
+    if step == "discard":
+        discard(cube, begin)
+    elif former is None or former.build != wanted.build:
+        begin()
     unpublish(cube)
     return True
 
@@ -177,8 +185,10 @@ def check_target(
     StoreError
         If the target cannot be reached, or a build of another plan was begun there.
     """
-    cube = target_location(to, target_options) / plan.cube_path
-    wanted = begun(plan, replaces=replace)
+    cube, wanted = cube_location(plan, to, target_options), begun(plan, replaces=replace)
+    if cube.address is not None:
+        check_version(plan, cube, replaces=replace)
+        return
     first_step(cube.url, wanted, what_stands(cube, replace=replace))
 
 
@@ -205,6 +215,69 @@ def target_location(
         If the options cannot stand.
     """
     return locate(to, from_environment("target").over(options))
+
+
+def cube_location(
+    plan: Plan, to: str | Path, options: StorageOptions | Mapping[str, Any] | None = None
+) -> Location:
+    """Where the cube of a plan lands.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    to
+        Folder or URL below which it lands.
+    options
+        Go before the environment's.
+
+    Returns
+    -------
+    Location
+        Nothing is opened yet.
+
+    Raises
+    ------
+    RecipeError
+        If the options cannot stand.
+    """
+    target = target_location(to, options)
+    return target / (plan.cube_path if target.address is None else repository_path(plan))
+
+
+def runner(plan: Plan, cube: Location, means: Means) -> Run:
+    """What does the tasks of a versioned build.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cube
+        Where the cube is.
+    means
+        What to do it with.
+
+    Returns
+    -------
+    callable
+        As `versioning.Run` has it.
+
+    Raises
+    ------
+    StoreError
+        If tasks would be done by other processes, which cannot write to one session.
+    """
+    if means.executor is not None and not isinstance(means.executor, ThreadPoolExecutor):
+        raise StoreError(
+            f"{cube.url} is a versioned cube, whose tasks write through one session of this "
+            "process, and the executor may run them in others; leave it out (threads), or build "
+            "an unversioned cube, without icechunk+"
+        )
+
+    def run(saved: Location, left: Job, watch: Watch, recorder: Recorder) -> dict[str, Record]:
+        return work(plan, saved, left, means, watch, recorder=recorder)
+
+    return run
 
 
 def carry_out(plan: Plan, cube: Location, means: Means, lock: Lock) -> None:
@@ -251,7 +324,15 @@ def _is_cluster(executor: Executor | None) -> TypeGuard[Executor]:
     return any(kind.__module__.startswith("distributed.") for kind in type(executor).__mro__)
 
 
-def work(plan: Plan, cube: Location, left: Job, means: Means, watch: Watch) -> dict[str, Record]:
+def work(
+    plan: Plan,
+    cube: Location,
+    left: Job,
+    means: Means,
+    watch: Watch,
+    *,
+    recorder: Recorder | None = None,
+) -> dict[str, Record]:
     """Do tasks of a plan on a pool of threads, or on an executor of the caller's.
 
     Parameters
@@ -266,6 +347,8 @@ def work(plan: Plan, cube: Location, left: Job, means: Means, watch: Watch) -> d
         What to do it with.
     watch
         Told what is in flight and what failed.
+    recorder
+        Gives each task what it writes through; tasks write into the cube by default.
 
     Returns
     -------
@@ -301,7 +384,7 @@ def work(plan: Plan, cube: Location, left: Job, means: Means, watch: Watch) -> d
     ):
         # Other machines do not share this one's mirrors: their units stage for themselves.
         here = Here(stage) if means.executor is None else None
-        do = partial(do_task, plan, cube, here=here)
+        do = partial(do_task, plan, cube, here=here, recorder=recorder)
         try:
             return run_all(
                 left.todo,

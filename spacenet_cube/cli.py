@@ -49,7 +49,10 @@ ProductOption = Annotated[
 SourceOption = Annotated[
     str | None, typer.Option("--source", help="Folder or URL that holds the rasters.")
 ]
-TargetOption = Annotated[str, typer.Option("--to", help="Folder or URL to put cubes below.")]
+TargetOption = Annotated[
+    str,
+    typer.Option("--to", help="Folder or URL to put cubes below; icechunk+URL keeps versions."),
+]
 ScratchOption = Annotated[
     Path | None, typer.Option(help="Folder for what is fetched or unpacked; emptied afterwards.")
 ]
@@ -400,6 +403,56 @@ def quicklook_command(
     from spacenet_cube.drawing import quicklook
 
     typer.echo(str(quicklook(cube, output, size_px=size_px)))
+
+
+@app.command("history")
+def history_command(
+    cube: CubeArgument,
+    target_option: TargetOptionsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the versions of a versioned cube, newest first."""
+    from spacenet_cube.core.access import options_of_pairs
+    from spacenet_cube.revisions import history, history_table
+
+    found = history(cube, target_options=options_of_pairs(target_option or ()))
+    if as_json:
+        _print_json({"cube": cube, "versions": [asdict(version) for version in found]})
+        return
+    from rich.console import Console
+
+    Console().print(history_table(cube, found))
+
+
+@app.command("tag")
+def tag_command(
+    cube: CubeArgument,
+    name: Annotated[str, typer.Argument(help="A name that no version has or had.")],
+    version: Annotated[
+        str | None, typer.Argument(help="Tag, branch, snapshot or time; default: the newest.")
+    ] = None,
+    target_option: TargetOptionsOption = None,
+) -> None:
+    """Give a version of a cube a name, for good."""
+    from spacenet_cube.core.access import options_of_pairs
+    from spacenet_cube.revisions import tag
+
+    options = options_of_pairs(target_option or ())
+    typer.echo(f"{name} is {tag(cube, name, version, target_options=options).id}")
+
+
+@app.command("rollback")
+def rollback_command(
+    cube: CubeArgument,
+    version: Annotated[str, typer.Argument(help="Tag, branch, snapshot or time.")],
+    target_option: TargetOptionsOption = None,
+) -> None:
+    """Let readers see another version of a cube; nothing is deleted."""
+    from spacenet_cube.core.access import options_of_pairs
+    from spacenet_cube.revisions import rollback
+
+    found = rollback(cube, version, target_options=options_of_pairs(target_option or ()))
+    typer.echo(f"readers see {found.id} of {found.time} now")
 
 
 @app.command("schema")

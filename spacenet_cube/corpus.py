@@ -11,7 +11,7 @@ from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.opening import Chunks, cube_url, open_cube
 from spacenet_cube.storage import FAULTS, Location, locate, name_of
 
-_SUFFIX = ".zarr"
+_SUFFIXES = (".zarr", ".icechunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Products(Mapping[str, xr.Dataset]):
     def __getitem__(self, product: str) -> xr.Dataset:
         """Open the cube of a product; aliases work."""
         url = cube_url(self.aoi, product, self.root)
-        if name_of(url).removesuffix(_SUFFIX) not in self.names:
+        if _bare(name_of(url)) not in self.names:
             raise KeyError(product)
         return open_cube(url, **self.options)
 
@@ -82,12 +82,13 @@ def open_corpus(
     chunks: Chunks = "shard",
     storage_options: Mapping[str, Any] | None = None,
 ) -> Corpus:
-    """Find the published cubes below a root, ``<root>/<AOI>/<product>.zarr``.
+    """Find the published cubes below a root, ``<root>/<AOI>/<product>.zarr`` or ``.icechunk``.
 
     Parameters
     ----------
     root
         Folder or URL; by default the environment's ``SPACENET_CUBE_ROOT``, else ``cubes``.
+        Below one that begins with ``icechunk+``, versioned cubes are found.
     resolution
         The level to open of each cube, as of `open_cube`, CRS units; by default the native.
     chunks
@@ -139,15 +140,21 @@ def open_corpus(
 def _listed(where: Location) -> dict[str, list[str]]:
     """Products by area, of those cubes that have a root document."""
     found: dict[str, list[str]] = {}
-    for aoi in _folders(where):
+    suffix = _SUFFIXES[where.address is not None]
+    for aoi in _folders(where.plain):
         names = sorted(
-            name.removesuffix(_SUFFIX)
-            for name in _folders(where / aoi)
-            if name.endswith(_SUFFIX) and (where / aoi / name / "zarr.json").exists()
+            _bare(name)
+            for name in _folders(where.plain / aoi)
+            if name.endswith(suffix) and (where / aoi / name / "zarr.json").exists()
         )
-        if names and not aoi.endswith(_SUFFIX):
+        if names and not aoi.endswith(suffix):
             found[aoi] = names
     return found
+
+
+def _bare(name: str) -> str:
+    """A product's name without what tells how its cube is stored."""
+    return next((name.removesuffix(end) for end in _SUFFIXES if name.endswith(end)), name)
 
 
 def _folders(where: Location) -> list[str]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import xarray as xr
@@ -29,6 +30,7 @@ from spacenet_cube.storage import (
     FAULTS,
     Location,
     array_settings,
+    is_versioned,
     locate,
     scrubbed,
     sealed,
@@ -79,6 +81,7 @@ def open_cube(
     level: int | None = None,
     resolution: float | None = None,
     chunks: Chunks = "shard",
+    version: str | datetime | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Open a cube, or one of its overviews, lazily.
@@ -103,6 +106,9 @@ def open_cube(
         ``auto``: whole shards up to dask's ``array.chunk-size``.  A mapping: pixels along
         ``band``, ``y``, ``x``; what it leaves out is as ``shard``.  None: no dask, pixels
         are read at once when used.
+    version
+        Of a versioned cube: a tag, branch, snapshot or time; by default the newest.  The
+        dataset stays at that version, whatever is published later.
     storage_options
         How the storage is reached, as fsspec takes it.  Secrets among them (``key``, ``secret``,
         ``token`` and the like) stay in this process and are never pickled: workers of a
@@ -137,9 +143,58 @@ def open_cube(
         cube.image.sel(band="nir1").where(cube.spacenet.valid).mean().compute()
     """
     url = cube_url(cube, product, root)
-    group = open_root(url, storage_options)
+    where = located(url, version, storage_options)
+    group = _root_at(url, where)
     chosen = choose_level(levels(dict(group.attrs)), level, resolution)
-    return _open_level(group, chosen, chunks, LevelOpener(url, storage_options))
+    opener = LevelOpener(url if where.address is None else where.url, storage_options)
+    return _open_level(group, chosen, chunks, opener)
+
+
+def located(
+    url: str,
+    version: str | datetime | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Location:
+    """Find one version of a cube, which stays the same whatever is published later.
+
+    Parameters
+    ----------
+    url
+        Path or URL of a cube.
+    version
+        Of a versioned cube: a tag, branch, snapshot or time; by default the one that its
+        address names, or the newest.
+    storage_options
+        How the storage is reached.
+
+    Returns
+    -------
+    Location
+        Its address names the snapshot, where the cube is versioned.
+
+    Raises
+    ------
+    RecipeError
+        If a version is asked of a cube that has none.
+    StoreError
+        If there is no such version, or it cannot be read.
+    """
+    where = locate(url, storage_options)
+    if where.address is None:
+        if version is not None:
+            raise RecipeError(
+                f"{url} is not a versioned cube, so it has no version {version}; leave it out, or "
+                "give an address that begins with icechunk+"
+            )
+        return where
+    if version is not None:
+        where = where.at(version.isoformat() if isinstance(version, datetime) else version)
+    try:
+        return where.pinned()
+    except FileNotFoundError as error:
+        raise StoreError(_not_there(url, where)) from error
+    except FAULTS as error:
+        raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
 
 
 def cube_url(
@@ -187,7 +242,8 @@ def cube_url(
             "alone, or the name of an AOI with a product"
         )
     above = os.fspath(root or os.environ.get("SPACENET_CUBE_ROOT") or "cubes").rstrip("/")
-    return f"{above}/{name}/{_product_name(name, product)}.zarr"
+    suffix = "icechunk" if is_versioned(above) else "zarr"
+    return f"{above}/{name}/{_product_name(name, product)}.{suffix}"
 
 
 def _product_name(aoi: str, product: str) -> str:
@@ -266,9 +322,13 @@ def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zar
         If nothing is there, a build is unfinished, it is no cube of ours, or it cannot
         be read.
     """
-    where = locate(url, storage_options)
-    store = where.store(read_only=True)
+    return _root_at(url, located(url, None, storage_options))
+
+
+def _root_at(url: str, where: Location) -> zarr.Group:
+    """The root group of a cube that was found."""
     try:
+        store = where.store(read_only=True)
         with array_settings():
             group = zarr.open_group(store, mode="r", zarr_format=3)
     except (FileNotFoundError, GroupNotFoundError) as error:

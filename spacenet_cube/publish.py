@@ -5,10 +5,12 @@ was written was compared with what is there, and removed first when a cube is re
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found
 from spacenet_cube.core.documents import group_documents
+from spacenet_cube.core.foreign import unsound
 from spacenet_cube.core.manifest import (
     ENTRY,
     Manifest,
@@ -70,7 +72,9 @@ def what_stands(cube: Location, *, replace: bool) -> Found:
         objects = root is None and bool(entries(cube))
     except FAULTS as error:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
-    return Found(_digest(root), _begun(ledger, replace=replace), ledger.is_there, objects)
+    return Found(
+        root_digest_of(root), begun_beside(ledger, replace=replace), ledger.is_there, objects
+    )
 
 
 def read_root(cube: Location) -> bytes | None:
@@ -89,8 +93,8 @@ def read_root(cube: Location) -> bytes | None:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
 
 
-def _digest(root: bytes | None) -> str | None:
-    """Digest of a root document, of whatever kind it is."""
+def root_digest_of(root: bytes | None) -> str | None:
+    """Digest of a root document as it is stored, of whatever kind it is; None of none."""
     if root is None:
         return None
     try:
@@ -99,7 +103,26 @@ def _digest(root: bytes | None) -> str | None:
         return "none of ours"
 
 
-def _begun(ledger: Ledger, *, replace: bool) -> Begun | None:
+def begun_beside(ledger: Ledger, *, replace: bool) -> Begun | None:
+    """The build that a ledger tells of.
+
+    Parameters
+    ----------
+    ledger
+        Beside a cube.
+    replace
+        Whether it may be discarded, so that it need not be understood.
+
+    Returns
+    -------
+    Begun or None
+        None where there is none, or none that is understood.
+
+    Raises
+    ------
+    StoreError
+        If the store fails, or it cannot be understood and must be.
+    """
     try:
         return ledger.begun()
     except StoreError:
@@ -108,13 +131,50 @@ def _begun(ledger: Ledger, *, replace: bool) -> Begun | None:
         return None
 
 
-def discard(cube: Location) -> None:
+def root_attributes(cube: Location, root: bytes) -> dict[str, Any]:
+    """Attributes of a published cube's root, which tell what it was built from.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is, for messages.
+    root
+        Its root document as it is stored.
+
+    Returns
+    -------
+    dict
+        With the list of its scenes.
+
+    Raises
+    ------
+    StoreError
+        If they do not tell.
+    """
+    fault: Exception | None = None
+    try:
+        attributes: dict[str, Any] = json.loads(root)["attributes"]
+        told = unsound(attributes)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        fault, told = error, f"{type(error).__name__}: {error}"
+    if told:
+        raise StoreError(
+            f"{cube.url} does not say what it was built from ({told}), so it cannot be updated; "
+            "build it with --replace"
+        ) from fault
+    return attributes
+
+
+def discard(cube: Location, begin: Callable[[], None]) -> None:
     """Remove a cube and all that lies beside it but its lock, the root's document first.
 
     Parameters
     ----------
     cube
         Where the cube is.
+    begin
+        Says what is built instead, before the bulk is removed: so that whoever stops in
+        the middle leaves a build that was begun, and not a heap that nobody knows.
 
     Raises
     ------
@@ -124,6 +184,7 @@ def discard(cube: Location) -> None:
     try:
         (cube / ROOT).remove()
         Ledger(cube).clear()
+        begin()
         cube.remove()
         cube.beside(".manifest").remove()
     except FAULTS as error:
@@ -211,7 +272,7 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
     """
     written = tuple(objects)
     *documents, (_, root) = group_documents(plan).items()
-    small = {f"{path}/{ROOT}": _json(document) for path, document in documents}
+    small = {f"{path}/{ROOT}": as_stored(document) for path, document in documents}
     try:
         wanted = {one.key: one for one in written}
         _compare(cube, wanted, also=small)
@@ -222,7 +283,7 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
         _compare(cube, wanted)
         made = manifest(plan.digest, root, (one.stored for one in wanted.values()))
         write_durably(cube.beside(place(made.digest)), made.content)
-        stands = create(cube / ROOT, _json(with_manifest(root, made)))
+        stands = create(cube / ROOT, as_stored(with_manifest(root, made)))
     except FAULTS as error:
         raise StoreError(
             f"publishing {cube.url} failed: {cube.told(error)}; run the same command again to go on"
@@ -234,21 +295,42 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
         )
 
 
-def _json(document: object) -> bytes:
+def as_stored(document: object) -> bytes:
+    """A document as the bytes that are stored."""
     return json.dumps(document, indent=1, allow_nan=False).encode()
 
 
 def _compare(cube: Location, wanted: Mapping[str, Written], *, also: Iterable[str] = ()) -> None:
     """Compare records with a listing, and remove what no record knows."""
     listing = entries(cube)
+    refuse_lost(cube.url, wanted, listing)
+    remove_keys(cube, set(listing) - set(wanted) - set(also))
+
+
+def refuse_lost(url: str, wanted: Mapping[str, Written], listing: Mapping[str, Entry]) -> None:
+    """Refuse to publish where an object is not as it was written.
+
+    Parameters
+    ----------
+    url
+        Where the cube is, for messages.
+    wanted
+        What was written, by key.
+    listing
+        What is there, by key.
+
+    Raises
+    ------
+    StoreError
+        If one is gone or another.
+    """
     lost = sorted(key for key, one in wanted.items() if not one.stands(listing))
     if lost:
         told = ", ".join(_difference(wanted[key], listing.get(key)) for key in lost[:_NAMED])
         raise StoreError(
-            f"{len(lost)} objects of {cube.url} are not as they were written ({told}), so it is "
+            f"{len(lost)} objects of {url} are not as they were written ({told}), so it is "
             "not published; run the same command again: it does again what they belong to"
         )
-    remove_keys(cube, set(listing) - set(wanted) - set(also))
 
 
 def _difference(wanted: Written, found: Entry | None) -> str:

@@ -129,6 +129,11 @@ def repair(
     root is damaged as well, and nothing says which: then the cube has to be built again.
     """
     where, count = located(cube, storage_options), workers or os.cpu_count() or 1
+    if where.address is not None:
+        raise StoreError(
+            f"{where.url} is a versioned cube, whose versions never change; let readers see a "
+            "sound one by 'spacenet-cube rollback', or make a new one by 'build --replace'"
+        )
     look = partial(
         verify, cube, level, workers=count, storage_options=storage_options, progress=progress
     )

@@ -109,11 +109,13 @@ def figures_of(
     """
     from spacenet_cube.core.cost import cost  # noqa: PLC0415 - --help has no use for it
     from spacenet_cube.core.plan import summary  # noqa: PLC0415
+    from spacenet_cube.core.versions import repository_path  # noqa: PLC0415
 
+    plain = to.removeprefix("icechunk+")
     asked = cost(
         planned,
         workers=workers,
-        remote_target="://" in to and not to.startswith("file:"),
+        remote_target="://" in plain and not plain.startswith("file:"),
         list_requests=found.list_requests,
         sample=sample,
         rate_bytes_s=rate_bytes_s,
@@ -121,7 +123,7 @@ def figures_of(
     left_out = [{"key": each.key, "reason": each.reason} for each in found.left_out]
     return {
         **summary(planned, workers),
-        "to": f"{to}/{planned.cube_path}",
+        "to": f"{to}/{planned.cube_path if to == plain else repository_path(planned)}",
         "left_out": left_out,
         "paid_by": _payer(planned),
         "cost": asked.to_dict(),

@@ -5,7 +5,6 @@ documents removed, and published last; an update that is killed leaves an unfini
 which the next build or update makes anew.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -13,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import Means, carry_out, make_way, target_location
+from spacenet_cube.building import Means, carry_out, cube_location, make_way, runner
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import begun
 from spacenet_cube.core.difference import Difference, difference
-from spacenet_cube.core.foreign import unsound
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
-from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import hold
-from spacenet_cube.publish import published_manifest, read_root, tidy, unpublish
+from spacenet_cube.publish import published_manifest, read_root, root_attributes, tidy, unpublish
 from spacenet_cube.storage import Location
+from spacenet_cube.versioning import update_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +109,11 @@ def update(
         If the target refuses or fails, or another builder is at work there; the cube stays
         unpublished, and what is done is kept.
     """
-    cube = target_location(to, target_options) / plan.cube_path
+    cube = cube_location(plan, to, target_options)
     means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    if cube.address is not None:
+        run = runner(plan, cube, means)
+        return _told(plan, cube, update_version(plan, cube, break_lock=break_lock, run=run))
     with hold(cube, break_lock=break_lock) as lock:
         found = _begin(plan, cube)
         if found is None or not _is_current(plan, cube, found):
@@ -133,8 +134,8 @@ def _begin(plan: Plan, cube: Location) -> Difference | None:
     if root is None:
         make_way(plan, cube, begun(plan))
         base = ledger.read_base()
-        return None if base is None else difference(plan, _attributes(cube, base[0]))
-    found = difference(plan, _attributes(cube, root))
+        return None if base is None else difference(plan, root_attributes(cube, base[0]))
+    found = difference(plan, root_attributes(cube, root))
     published_manifest(cube, root)
     if not _is_current(plan, cube, found):
         ledger.clear()
@@ -149,7 +150,7 @@ def _is_current(plan: Plan, cube: Location, found: Difference) -> bool:
     root = read_root(cube)
     if root is None or not found.is_empty:
         return False
-    return bool(_attributes(cube, root)["spacenet_cube"].get("plan") == plan.digest)
+    return bool(root_attributes(cube, root)["spacenet_cube"].get("plan") == plan.digest)
 
 
 def _told(plan: Plan, cube: Location, found: Difference | None) -> Updated:
@@ -158,18 +159,3 @@ def _told(plan: Plan, cube: Location, found: Difference | None) -> Updated:
         return Updated(cube.url, len(plan.units), len(plan.units), names, (), ())
     changed = found.added, found.changed, found.removed
     return Updated(cube.url, len(found.units), len(plan.units), *changed)
-
-
-def _attributes(cube: Location, root: bytes) -> dict[str, Any]:
-    """Attributes of a published cube's root."""
-    try:
-        attributes: dict[str, Any] = json.loads(root)["attributes"]
-        told = unsound(attributes)
-        if told:
-            raise ValueError(told)  # noqa: TRY301 - told as whatever else may be wrong
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StoreError(
-            f"{cube.url} does not say what it was built from ({type(error).__name__}: {error}), so "
-            "it cannot be updated; build it with --replace"
-        ) from error
-    return attributes

@@ -6,8 +6,9 @@ all it wrote is durable, so no task is lost with the process that handed it out.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from zarr.abc.store import Store
 
@@ -63,7 +64,34 @@ class Here:
             raise StoppedError(message)
 
 
-def do_task(plan: Plan, cube: Location, task: Task, *, here: Here | None = None) -> Record:
+class Recording(RecordingStore):
+    """What a task writes through, and its record afterwards."""
+
+    record: Record
+
+
+class Recorder(Protocol):
+    """Gives a task what it writes through, and keeps the record of what it wrote."""
+
+    def __call__(
+        self,
+        cube: Location,
+        name: str,
+        inputs: str,
+        check: Callable[[], None] = _go_on,
+        held: tuple[Stored, ...] = (),
+    ) -> AbstractContextManager[Recording]:
+        """As `recorded` does."""
+
+
+def do_task(
+    plan: Plan,
+    cube: Location,
+    task: Task,
+    *,
+    here: Here | None = None,
+    recorder: Recorder | None = None,
+) -> Record:
     """Do one task and store its record.
 
     Parameters
@@ -77,6 +105,8 @@ def do_task(plan: Plan, cube: Location, task: Task, *, here: Here | None = None)
     here
         What is shared with other tasks of this process; by default a unit has mirrors of its
         own.
+    recorder
+        Gives what it writes through; `recorded` by default.
 
     Returns
     -------
@@ -94,7 +124,8 @@ def do_task(plan: Plan, cube: Location, task: Task, *, here: Here | None = None)
     """
     mine = here or Here()
     mine.check()
-    with recorded(cube, task.name, task.inputs, mine.check, task.held) as store:
+    record = recorder or recorded
+    with record(cube, task.name, task.inputs, mine.check, task.held) as store:
         if task.kind == "renumber" and _are_as_held(cube, task):
             _renumber(plan, cube, task, store)
         elif task.level == 0:
@@ -110,7 +141,9 @@ def _unit(plan: Plan, number: int) -> Unit:
     return next(unit for unit in (plan.units[number], *plan.units) if unit.number == number)
 
 
-def do_coordinates(plan: Plan, cube: Location, inputs: str) -> Record:
+def do_coordinates(
+    plan: Plan, cube: Location, inputs: str, *, recorder: Recorder | None = None
+) -> Record:
     """Write the small arrays of every level and store their record.
 
     Parameters
@@ -121,6 +154,8 @@ def do_coordinates(plan: Plan, cube: Location, inputs: str) -> Record:
         Where the cube is.
     inputs
         Digest of what they are made from.
+    recorder
+        Gives what they are written through; `recorded` by default.
 
     Returns
     -------
@@ -132,15 +167,10 @@ def do_coordinates(plan: Plan, cube: Location, inputs: str) -> Record:
     StoreError
         If the target refuses or fails.
     """
-    with recorded(cube, COORDINATES, inputs) as store:
+    record = recorder or recorded
+    with record(cube, COORDINATES, inputs) as store:
         write_coordinates(plan, cube, store)
     return store.record
-
-
-class _Recording(RecordingStore):
-    """What a task writes through, and its record afterwards."""
-
-    record: Record
 
 
 @contextmanager
@@ -150,7 +180,7 @@ def recorded(
     inputs: str,
     check: Callable[[], None] = _go_on,
     held: tuple[Stored, ...] = (),
-) -> Iterator[_Recording]:
+) -> Iterator[Recording]:
     """Store the record of what is written in a block, once that is durable.
 
     Parameters
@@ -176,12 +206,10 @@ def recorded(
     StoreError
         If the target refuses or fails.
     """
-    store = _Recording(cube.store(), check)
+    store = Recording(cube.store(), check)
     yield store
-    found = {one.key: Written(one.key, one.size_bytes, one.sha256) for one in held}
     written = store.written
-    found |= {one.key: one for one in written}
-    record = Record(name, inputs, tuple(sorted(found.values(), key=lambda one: one.key)))
+    record = record_of(name, inputs, written, held)
     try:
         settle(cube, [one.key for one in written])
     except FAULTS as error:
@@ -191,6 +219,30 @@ def recorded(
         ) from error
     Ledger(cube).record(record)
     store.record = record
+
+
+def record_of(name: str, inputs: str, written: Iterable[Written], held: Iterable[Stored]) -> Record:
+    """The record of a task.
+
+    Parameters
+    ----------
+    name
+        Name of the task.
+    inputs
+        Digest of what it is made from.
+    written
+        What it wrote.
+    held
+        What was there already and belongs to it.
+
+    Returns
+    -------
+    Record
+        What it wrote goes before what was there.
+    """
+    found = {one.key: Written(one.key, one.size_bytes, one.sha256) for one in held}
+    found |= {one.key: one for one in written}
+    return Record(name, inputs, tuple(sorted(found.values(), key=lambda one: one.key)))
 
 
 def build_unit(
@@ -276,7 +328,7 @@ def build_overview(plan: Plan, cube: Location, level: int, block: Block, store: 
     rows, cols = plan.levels[level - 1].shape_yx
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
-    source, nodata = level_arrays(plan, level - 1, cube), plan.product.nodata
+    source, nodata = level_arrays(plan, level - 1, cube, store), plan.product.nodata
     made = blank_pixels(plan, (block.height, block.width))
     # Half of it at a time, as units do: so the overviews need no more memory than the units.
     for part in below.strips(source.shard_px):

@@ -44,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "read",
             "recipes",
             "resampling",
+            "revisions",
             "sample",
             "surveying",
             "torching",
@@ -63,7 +64,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"estimating", "resuming", "working"}),
-    frozenset({"distributing"}),
+    frozenset({"distributing", "versioning"}),
     frozenset({"building"}),
     frozenset({"comparing", "updating"}),
     frozenset({"verifying"}),
@@ -81,6 +82,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("info", "opening"): "a description is given the URL of a cube",
     ("corpus", "opening"): "a corpus opens each of its cubes",
     ("drawing", "info"): "ground measures a cube's extent for both",
+    ("revisions", "publish"): "a version holds a cube where its root document is",
     ("status", "publish"): "what is published is told by the root document",
     ("opening", "recipes"): "an alias of a product is told by its recipe",
     ("opening", "guarding"): "a damaged chunk is told in words that name the cube",
@@ -149,6 +151,7 @@ ONE_HOME: dict[str, frozenset[str]] = {
     "s3fs": frozenset({"storage"}),
     "obstore": frozenset({"storage"}),
     "botocore": frozenset({"storage"}),
+    "icechunk": frozenset({"storage"}),
     "aiohttp": frozenset({"storage"}),
 }
 """Packages that understand URLs and credentials, and the module that does so for all others."""

@@ -9,6 +9,7 @@ import s3fs
 
 import spacenet_cube as sc
 from spacenet_cube.core.recipe import Product
+from spacenet_cube.storage import entries, locate
 from tests.s3_servers import ceph, filesystem, missing_ceph
 
 pytestmark = [
@@ -90,7 +91,7 @@ def built(source: str, server: str, to: str, **options: object) -> str:
     recipe, product = vegas()
     said = {"endpoint_url": server} | options
     scenes = sc.survey(recipe, product, source=source, source_options=said)
-    target = {"endpoint_url": server, "profile": "owner"} if to.startswith("s3:") else None
+    target = {"endpoint_url": server, "profile": "owner"} if "s3:" in to else None
     return sc.build(sc.plan(recipe, product, scenes), to, target_options=target, replace=True)
 
 
@@ -147,4 +148,26 @@ def test_what_goes_wrong_is_one_clear_line(source, options, told, server, tmp_pa
         built(source, server, str(tmp_path), **options)
 
     assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_versions_are_kept_there_too(server, corpus, tmp_path):
+    told = {"endpoint_url": server, "profile": "owner"}
+    to = "icechunk+s3://cubes/versions"
+    there = built(str(corpus), server, to)
+    here = built(str(corpus), server, str(tmp_path))
+    (first,) = sc.history(there, target_options=told)
+    built(str(corpus), server, to)
+
+    where = locate(there, told)
+    stored = {key: (where / key).read_bytes() for key in entries(where)}
+    assert stored == {
+        str(path.relative_to(here)): path.read_bytes()
+        for path in Path(here).rglob("*")
+        if path.is_file()
+    }
+    assert len(sc.history(there, target_options=told)) == 2
+    assert sc.rollback(there, first.id, target_options=told).current
+    with pytest.raises(sc.StoreError, match="secret key is wrong") as caught:
+        sc.history(there, target_options=told | {"profile": "forger"})
     assert len(str(caught.value).splitlines()) == 1

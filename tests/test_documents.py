@@ -202,7 +202,9 @@ def test_the_tree_holds_every_document_and_nothing_else(published):
     made, path, _ = published
 
     stored = documents_of(path)
+    manifest = stored[""]["attributes"]["spacenet_cube"].pop("manifest")
 
+    assert (path.with_name(f"{path.name}.manifest") / f"{manifest['sha256']}.jsonl").is_file()
     assert stored == group_documents(made)
     assert set(stored) == {
         f"{level_name(level)}/{name}".strip("/")

@@ -214,7 +214,7 @@ def test_an_area_beside_the_scenes_says_where_they_lie():
 def test_pixels_outside_a_polygon_hold_no_data():
     one = chip(shape_yx=(60, 70), count=2)
     image = noise(np.random.default_rng(1), (2, 60, 70), "uint16")
-    ring = ((-43.4996, -22.9002), (-43.4991, -22.9003), (-43.4993, -22.9009), (-43.4996, -22.9002))
+    ring = [[-43.4996, -22.9002], [-43.4991, -22.9003], [-43.4993, -22.9009], [-43.4996, -22.9002]]
     area = Area(polygon={"type": "Polygon", "coordinates": [ring]})
     wanted = recipe(product(count=2, grid={"crs": RIO, "resolution": 2.0}))
 
@@ -295,7 +295,7 @@ products:
     [
         ("grid: {crs: utm}", "line 8: products[0].grid: 'resolution' is missing"),
         ("grid: {crs: EPSG:1, resolution: 1}", "CRS 'EPSG:1' is unknown: give a code"),
-        ("grid: {crs: utm, resolution: 0}", "greater than 0"),
+        ("grid: {crs: utm, resolution: 0}", "greater than or equal to 0.000000001"),
         ("grid: {crs: utm, resolution: 1, resampling: bicubic}", "line 8: .*'bicubic' cannot"),
         ("grid: {crs: utm, resolution: 1, step: 3}", "'step' is not a key"),
         ("grid: metric", "grid 'metric' is unknown: give native, or a mapping"),
@@ -345,7 +345,7 @@ def test_an_area_is_a_bbox_or_a_polygon(tmp_path):
         area_of([1, 1, 0, 0])
     with pytest.raises(RecipeError, match="has no area"):
         area_of(None, tmp_path / "a.geojson")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="is no file; name a GeoJSON file"):
         area_of(None, tmp_path / "missing.geojson")
 
 

@@ -4,7 +4,9 @@ A location hands out the fsspec filesystem, the Zarr store and ranged reads from
 description, so that they never disagree.
 """
 
+from spacenet_cube.storage.address import is_versioned
 from spacenet_cube.storage.arrays import array_settings
+from spacenet_cube.storage.draft import Draft, Fork
 from spacenet_cube.storage.durable import (
     create,
     entries,
@@ -16,13 +18,18 @@ from spacenet_cube.storage.durable import (
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
 from spacenet_cube.storage.recording import RecordingStore
+from spacenet_cube.storage.repository import MovedError, Repository
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 
 __all__ = [
     "FAULTS",
     "DiskError",
+    "Draft",
+    "Fork",
     "Location",
+    "MovedError",
     "RecordingStore",
+    "Repository",
     "array_settings",
     "create",
     "entries",
@@ -31,6 +38,7 @@ __all__ = [
     "explain",
     "from_environment",
     "is_absence",
+    "is_versioned",
     "locate",
     "name_of",
     "remove_empty",

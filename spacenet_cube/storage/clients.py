@@ -75,7 +75,7 @@ def patience(timeout_s: float, size_bytes: int, *, writes: bool = False) -> Pati
 def s3fs_arguments(options: StorageOptions) -> dict[str, Any]:
     """Keyword arguments of `s3fs.S3FileSystem`; none of them is a secret."""
     client: dict[str, Any] = {"region_name": options.region} if options.region else {}
-    style = "path" if _by_path(options) else "auto"
+    style = "path" if addresses_by_path(options) else "auto"
     found: dict[str, Any] = {
         "anon": options.anonymous,
         "requester_pays": options.requester_pays,
@@ -101,7 +101,7 @@ def trying_once(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "config_kwargs": once}
 
 
-def _by_path(options: StorageOptions) -> bool:
+def addresses_by_path(options: StorageOptions) -> bool:
     """Whether the bucket stands in the path: as said, or wherever the server is not AWS."""
     elsewhere = any(os.environ.get(name) for name in _ENDPOINT_VARIABLES)
     return options.addresses_by_path or (elsewhere and options.path_style is None)
@@ -160,7 +160,7 @@ def _client(
 ) -> S3Store:
     """A client; a later generation of credentials has one of its own."""
     endpoint, region = resolved(options)
-    by_path = _by_path(options)
+    by_path = addresses_by_path(options)
     wait = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
     settings: dict[str, Any] = {
         "region": region,

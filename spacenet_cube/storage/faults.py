@@ -46,7 +46,8 @@ class DiskError(OSError):
     """The local disk failed where remote bytes were to be kept; the message says where."""
 
 
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+# obstore passes on what S3 answered, icechunk what its SDK makes of that.
+_CODE = re.compile(r"<Code>(\w+)</Code>|service error: (?:unhandled error \()?(\w+)[):]")
 _EXPIRED = "the AWS session token has expired; sign in anew, or refresh the credentials"
 _WRONG_KEY = "the AWS access key is not known there; correct the profile or the environment"
 _ELSEWHERE = "the bucket is in another region; add region=... to the storage options"
@@ -193,7 +194,7 @@ def error_code(error: BaseException) -> str | None:
             return str(each.response.get("Error", {}).get("Code"))
         found = _CODE.search(str(each)) if isinstance(each, (BaseError, OSError)) else None
         if found:
-            return found[1]
+            return found[1] or found[2]
     return None
 
 

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +19,8 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
-from spacenet_cube.errors import StoreError
+from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.storage.address import Address, is_versioned, parse_address
 from spacenet_cube.storage.clients import s3fs_arguments
 from spacenet_cube.storage.faults import ChangedError, explain
 from spacenet_cube.storage.objects import WholeObjectStore
@@ -28,6 +29,7 @@ from spacenet_cube.storage.retrying import persist, settle
 from spacenet_cube.storage.s3 import Found, S3Bucket
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.stream import PartStream
+from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
 
 _LOCAL = {"", "file", "local"}
 _S3 = {"s3", "s3a"}
@@ -62,10 +64,38 @@ class Location:
         return self.scheme in _LOCAL
 
     @cached_property
+    def address(self) -> Address | None:
+        """The location of a versioned cube, taken apart; None for any other."""
+        return parse_address(self.url) if is_versioned(self.url) else None
+
+    @property
+    def plain(self) -> "Location":
+        """The folder that a versioned cube's repository is; any other location itself."""
+        return self if self.address is None else Location(self.address.place, self.options)
+
+    def at(self, version: str | None) -> "Location":
+        """The same place of a versioned cube at another of its versions."""
+        assert self.address is not None, "only a versioned cube has versions"
+        return Location(replace(self.address, version=version).url, self.options)
+
+    def pinned(self) -> "Location":
+        """The version that a versioned cube has now, by its snapshot; any other place itself."""
+        if self.address is None:
+            return self
+        found = self.at(self.fs.snapshot)
+        found.__dict__["fs"] = self.fs
+        return found
+
+    @cached_property
     def fs(self) -> Any:  # noqa: ANN401 - fsspec ships no types
         """The fsspec filesystem; listings are never cached, because builds change them."""
         if self.is_local:
             return LocalFileSystem(auto_mkdir=True)
+        if "_version" in self.__dict__:
+            # What lies in a version is of that version, and opened once.
+            return self.__dict__["_version"].fs
+        if self.address is not None:
+            return VersionFiles(self.address.place, self.options, self.address.version)
         try:
             return fsspec.filesystem(self.scheme, **self._arguments())
         except (ValueError, ImportError) as error:
@@ -85,6 +115,8 @@ class Location:
     @cached_property
     def path(self) -> str:
         """The location as its filesystem names it."""
+        if self.address is not None:
+            return f"/{self.address.key}"
         return str(self.fs._strip_protocol(self.url))  # noqa: SLF001 - fsspec has no public way
 
     @property
@@ -108,15 +140,26 @@ class Location:
         return self.scheme == "http" if said is None else said
 
     def _persist[T](self, once: Callable[[], T]) -> T:
-        """Try until it works, but on this machine, where a fault is told at once."""
-        return once() if self.is_local else persist(once, self.options.retries, self.url)
+        """Try until it works, but where a fault is told at once, or was tried enough below."""
+        return (
+            once()
+            if self.is_local or self.address is not None
+            else persist(once, self.options.retries, self.url)
+        )
 
     def __truediv__(self, part: str) -> "Location":
         """A location below this one."""
+        if self.address is not None:
+            below = Location(self.address.below(part).url, self.options, self.extra)
+            if self.address.is_repository:
+                below.__dict__["_version"] = self
+            return below
         return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra)
 
     def beside(self, suffix: str) -> "Location":
-        """The location of this name with a suffix."""
+        """The location of this name with a suffix; of a versioned cube, beside its repository."""
+        if self.address is not None:
+            return self.plain.beside(suffix)
         return Location(self.url.rstrip("/") + suffix, self.options, self.extra)
 
     def told(self, error: BaseException) -> str:
@@ -131,6 +174,8 @@ class Location:
         """
         if self.is_local:
             return LocalStore(self.path, read_only=read_only)
+        if self.address is not None:
+            return VersionStore(self.fs.store, self.url)
         if self.bucket is not None:
             return WholeObjectStore(self.bucket, self.key, read_only=read_only)
         if not read_only:
@@ -141,7 +186,15 @@ class Location:
         """Whether anything is there.  A refusal is an error, and never an absence."""
         if self.bucket is not None:
             return self.bucket.exists(self.key)
+        if self.address is not None and not self._has_repository():
+            return False
         return bool(self._persist(lambda: self.fs.exists(self.path)))
+
+    def _has_repository(self) -> bool:
+        try:
+            return self.fs is not None
+        except FileNotFoundError:
+            return False
 
     def find(self, depth: int | None = None) -> Found:
         """List the objects below.
@@ -164,6 +217,8 @@ class Location:
         if self.bucket is not None:
             base, found = f"{self.key}/".lstrip("/"), self.bucket.find(self.key, depth)
             return {key.removeprefix(base): row for key, row in found.items()}
+        if self.address is not None and not self._has_repository():
+            return {}
         rows = self._persist(lambda: self.fs.find(self.path, maxdepth=depth, detail=True))
         base = self.path.rstrip("/") + "/"
         return {
@@ -379,6 +434,8 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
     's3://bucket/cubes'
     """
     text = str(url)
+    if is_versioned(text):
+        return _versioned(parse_address(text), options)
     if "://" not in text:
         return Location(str(Path(text).expanduser().absolute()))
     try:
@@ -400,6 +457,23 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
         return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
     own, extra = _sorted_out(options)
     return Location(text.rstrip("/"), own, extra)
+
+
+def _versioned(address: Address, options: StorageOptions | Mapping[str, Any] | None) -> Location:
+    """The location of a versioned cube, or of a folder that holds some."""
+    plain = locate(address.place, options)
+    if plain.scheme not in _LOCAL | _S3:
+        raise StoreError(
+            f"versioned cubes cannot lie at {plain.url}; use icechunk+s3://bucket/prefix or "
+            "icechunk+file:///folder"
+        )
+    if plain.extra:
+        raise RecipeError(
+            f"{', '.join(sorted(plain.extra))} are options of fsspec, which icechunk does not know;"
+            " use profile, endpoint_url, region, anonymous or requester_pays"
+        )
+    place = plain.path if plain.is_local else plain.url
+    return Location(replace(address, place=place).url, plain.options)
 
 
 def _sorted_out(

@@ -272,8 +272,9 @@ class S3Bucket:
         asked: dict[str, Any] = {"Bucket": self.name, "Prefix": folder, "MaxKeys": most}
         asked |= {"Delimiter": "/"} if by_folder else {}
         asked |= {"ContinuationToken": token} if token else {}
-        answer = self._s3fs().call_s3("list_objects_v2", **asked)
         try:
+            # botocore too parses sizes and times, and raises what int() and the like raise.
+            answer = self._s3fs().call_s3("list_objects_v2", **asked)
             rows = [row for row in answer.get("Contents", ()) if not row["Key"].endswith("/")]
             more = bool(answer.get("IsTruncated"))
             return {

@@ -48,6 +48,8 @@ ROWS: dict[str, Row] = {
     "edited": Row("rest", 100, "edited"),
     "clean": Row("rest", 100, "clean"),
     "repaired": Row("rest", 200, "repaired"),
+    "commits": Row("commits", 40),
+    "rollbacks": Row("rollbacks", 60),
 }
 """By name; each ``run`` gives one score."""
 

@@ -30,6 +30,8 @@ _LURES = (".aux.xml", ".ovr", ".msk", ".tfw", ".vrt")
 _WATCHED = ("-f", "-qq", "-e", "trace=open,openat,connect")
 _REPOSITORY = Path(spacenet_cube.__file__).parents[1]
 _HARMLESS = ("/proc/", "/sys/", "/dev/", "/usr/", "/lib", "/etc/ld.so", "/etc/localtime")
+_WHOSE = ("/etc/nsswitch.conf", "/etc/passwd")
+"""Where the C library looks up the name of the user, which a builder's lock tells."""
 _SPAWNS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn"}
 _NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"}
 _OPENED = re.compile(r'open(?:at)?\((?:AT_FDCWD, |\d+, )?"([^"]*)"')
@@ -164,7 +166,9 @@ def _is_foreign(name: str, folder: Path) -> bool:
         return False
     own = (str(folder), sys.prefix, sys.base_prefix, str(_REPOSITORY))
     # GDAL looks for its user's settings once, when it starts.
-    return not (name.startswith((*own, *_HARMLESS)) or name.endswith("/.gdal/gdalrc"))
+    return not (
+        name.startswith((*own, *_HARMLESS)) or name in _WHOSE or name.endswith("/.gdal/gdalrc")
+    )
 
 
 def _serve(pipe: Connection, module: str, folder: Path) -> None:
