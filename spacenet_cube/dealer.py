@@ -90,7 +90,7 @@ class Dealer(Executor):
         self._waiting: list[_Entry] = []
         self._running: dict[Remote[Any], _Entry] = {}
         self._threads: dict[str, int] = {}
-        self._held: dict[str, set[int]] = {}
+        self._held: dict[str, Counter[int]] = {}
         self._lost_s: float | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._deal_all, name="dealer", daemon=True)
@@ -187,7 +187,7 @@ class Dealer(Executor):
         for address in self._held.keys() - there.keys():
             del self._held[address]
         for address in new:
-            self._held[address] = set()
+            self._held[address] = Counter()
 
     def _deal(self) -> None:
         if self._lost_s is not None:
@@ -219,7 +219,7 @@ class Dealer(Executor):
     def _send(self, entry: _Entry, address: str) -> None:
         entry.tries += 1
         entry.where = address
-        self._held.get(address, set()).update(entry.scenes)
+        self._held.get(address, Counter[int]()).update(entry.scenes)
         preferred = {"workers": [address], "allow_other_workers": True} if address else {}
         if self._only is not None and not address:
             preferred = {"workers": self._only}

@@ -1,5 +1,7 @@
 """Dealing: units go where their scenes are, and nobody waits while there is work."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,9 @@ from tests.scenes import blocks_within, from_corner
 
 scene_sets = st.frozensets(st.integers(1, 12), max_size=4)
 waitings = st.lists(scene_sets, min_size=1, max_size=20)
-helds = st.dictionaries(st.sampled_from("abcd"), st.sets(st.integers(1, 12)), max_size=4)
+helds = st.dictionaries(
+    st.sampled_from("abcd"), st.dictionaries(st.integers(1, 12), st.integers(1, 9)), max_size=4
+)
 
 
 @given(waiting=waitings, held=helds, worker=st.sampled_from("abcd"))
@@ -23,8 +27,8 @@ def test_tasks_without_scenes_go_first_then_those_of_scenes_that_are_held(waitin
 
     if frozenset() in waiting:
         assert chosen == frozenset()
-    elif any(scenes & held.get(worker, set()) for scenes in waiting):
-        assert chosen & held[worker]
+    elif any(scenes & held.get(worker, {}).keys() for scenes in waiting):
+        assert chosen & held[worker].keys()
 
 
 @given(waiting=waitings, held=helds, worker=st.sampled_from("abcd"))
@@ -33,19 +37,19 @@ def test_a_scene_of_another_is_begun_only_where_no_other_is_left(waiting, held, 
     chosen = waiting[choose(waiting, held, worker)]
 
     untouched = [scenes for scenes in waiting if not scenes & others]
-    if chosen & others and not chosen & held.get(worker, set()):
+    if chosen & others and not chosen & held.get(worker, {}).keys():
         assert not untouched
 
 
 def dealt(unit_scenes: list[frozenset[int]], workers: int) -> dict[str, set[int]]:
     """Scenes that workers hold in the end, where all take as long."""
-    held: dict[str, set[int]] = {str(k): set() for k in range(workers)}
+    held: dict[str, Counter[int]] = {str(k): Counter() for k in range(workers)}
     waiting = list(unit_scenes)
     while waiting:
-        for worker in held:
+        for worker, scenes in held.items():
             if waiting:
-                held[worker] |= waiting.pop(choose(waiting, held, worker))
-    return held
+                scenes.update(waiting.pop(choose(waiting, held, worker)))
+    return {worker: set(scenes) for worker, scenes in held.items()}
 
 
 def test_of_aligned_tiles_each_is_read_by_one_worker():
@@ -55,6 +59,21 @@ def test_of_aligned_tiles_each_is_read_by_one_worker():
     held = dealt(listed, workers=3)
 
     assert sum(len(scenes) for scenes in held.values()) == 36
+
+
+def test_who_helps_with_a_tile_shares_one_row_of_its_strips_at_most():
+    """Units of a row read the same strips; two workers, one tile of 8 x 8 units."""
+    rows: dict[str, set[int]] = {"a": set(), "b": set()}
+    held: dict[str, Counter[int]] = {"a": Counter({1: 1}), "b": Counter()}
+    waiting = [row for row in range(8) for _ in range(8)][1:]
+    while waiting:
+        for worker, seen in rows.items():
+            if waiting:
+                place = choose([frozenset({1})] * len(waiting), held, worker)
+                seen.add(waiting.pop(place))
+                held[worker][1] += 1
+
+    assert len(rows["a"] & rows["b"]) <= 1
 
 
 @given(blocks=st.lists(blocks_within(30), min_size=2, max_size=6).map(from_corner))
