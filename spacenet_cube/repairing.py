@@ -298,7 +298,9 @@ def _make(plan: Plan, cube: Location, there: Location, stage: Stage, each: Remak
         case "unit":
             build_unit(plan, there, plan.units[each.number], there.store(), stage=stage)
         case "overview":
-            build_overview(plan, cube, each.level, each.block, there.store())
+            build_overview(
+                plan, cube, each.level, each.block, there.store(), below_store=cube.store()
+            )
 
 
 def _put(cube: Location, key: str, content: bytes) -> None:

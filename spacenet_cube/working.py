@@ -317,6 +317,7 @@ def build_overview(
     block: Block,
     store: Store,
     memory: Memory | None = None,
+    below_store: Store | None = None,
 ) -> None:
     """Make one shard of an overview from the level below it.
 
@@ -334,6 +335,8 @@ def build_overview(
         What is written through.
     memory
         Lends the arrays that pixels are made in; by default the overview has its own.
+    below_store
+        What the level below is read through; ``store`` by default.
 
     Raises
     ------
@@ -343,7 +346,7 @@ def build_overview(
     rows, cols = plan.levels[level - 1].shape_yx
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
-    source, nodata = level_arrays(plan, level - 1, cube, store), plan.product.nodata
+    source, nodata = level_arrays(plan, level - 1, cube, below_store or store), plan.product.nodata
     edge = source.shard_px
     with (memory or Memory()).lend(plan, (edge, edge), block) as made:
         # Half of it at a time, as units do: so the overviews need no more memory than the units.
