@@ -442,3 +442,18 @@ def test_a_build_stopped_by_a_signal_ends_soon_and_goes_on(number, code, pause, 
     redone = todo_of(planned, Path(to))
     assert redone == len(tasks(planned)) - len(done)
     assert content(f"{to}/AOI/P.zarr") == content(sc.build(planned, tmp_path / "anew"))
+
+
+def test_a_listing_leaves_out_a_draft_that_is_renamed_while_it_looks(tmp_path, monkeypatch):
+    (tmp_path / "stays").write_bytes(b"abc")
+    (tmp_path / "draft#1").write_bytes(b"x")
+    looked = Path.lstat
+
+    def renamed(path: Path) -> os.stat_result:
+        if path.name == "draft#1":
+            path.rename(path.with_name("draft"))
+        return looked(path)
+
+    monkeypatch.setattr(Path, "lstat", renamed)
+
+    assert {key for key in entries(locate(tmp_path)) if key != "draft"} == {"stays"}

@@ -193,7 +193,9 @@ def _files(root: Path) -> dict[str, Entry]:
     for folder, _, names in os.walk(root, onerror=_raise):
         for name in names:
             path = Path(folder, name)
-            found[path.relative_to(root).as_posix()] = Entry(path.lstat().st_size)
+            # Drafts of others are renamed while one looks: what is gone is not there.
+            with suppress(FileNotFoundError):
+                found[path.relative_to(root).as_posix()] = Entry(path.lstat().st_size)
     return found
 
 
