@@ -80,8 +80,8 @@ def test_a_source_that_changes_while_it_is_built_is_refused(
     whole = vars(working)["mosaic"]
     changed: list[bool] = []
 
-    def changing(*args: object) -> object:
-        found = whole(*args)
+    def changing(*args: object, **more: object) -> object:
+        found = whole(*args, **more)
         if not changed:
             _flip(folder / "a.tif")
             changed.append(True)

@@ -109,12 +109,15 @@ def settle[T](read: Callable[[], tuple[T, bool]], retries: int, what: str) -> T:
     b'abc'
     """
     seen: list[Any] = []
-    for _ in range(retries + 2):
+    for turn in range(retries + 2):
         found, proven = read()
         if proven or found in seen:
             return found
         seen.append(found)
+        if turn:
+            # Workers of a build that was cut off may still write there for some seconds.
+            time.sleep(_wait_s(turn))
     raise OSError(
-        f"no two of {len(seen)} readings of {what} agree, so its bytes are changed on the way; "
-        "mend the network, or use https"
+        f"no two of {len(seen)} readings of {what} agree, so its bytes are changed on the way, or "
+        "somebody writes there; wait a moment, mend the network, or use https"
     )
