@@ -383,7 +383,7 @@ def work(
         pool_of(means.executor, means.workers) as pool,
     ):
         # Other machines do not share this one's mirrors: their units stage for themselves.
-        here = Here(stage) if means.executor is None else None
+        here = Here(stage, means.workers) if means.executor is None else None
         do = partial(do_task, plan, cube, here=here, recorder=recorder)
         try:
             return run_all(

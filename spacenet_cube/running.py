@@ -16,11 +16,14 @@ _STAGES = {"unit": "units", "overview": "overviews", "renumber": "renumbering"}
 
 @contextmanager
 def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
-    """The caller's executor, or threads that are gone afterwards."""
+    """The caller's executor, or threads that are gone afterwards.
+
+    There is one more than compute at once, so that others go on while one waits for the disk.
+    """
     if executor is not None:
         yield executor
         return
-    with ThreadPoolExecutor(workers, "build") as pool:
+    with ThreadPoolExecutor(workers + 1, "build") as pool:
         yield pool
 
 

@@ -12,13 +12,14 @@ from typing import Protocol
 
 from zarr.abc.store import Store
 
-from spacenet_cube.core.grid import Block
+from spacenet_cube.carrying import Carried
+from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.memory import Memory
-from spacenet_cube.core.mosaic import mosaic
+from spacenet_cube.core.mosaic import Pixels, mosaic
 from spacenet_cube.core.overview import halve
-from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
+from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan, halves_held
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.tasks import Task, half
 from spacenet_cube.core.units import Unit
@@ -49,14 +50,24 @@ class Here:
     ----------
     stage
         Mirrors of remote scenes.
+    workers
+        How many tasks may compute at once; others wait for the disk meanwhile.
     """
 
-    def __init__(self, stage: Stage | None = None) -> None:
+    def __init__(self, stage: Stage | None = None, workers: int = 1) -> None:
         self.stage, self._stopped, self.memory = stage, threading.Event(), Memory()
+        self.carried, self._room = Carried(halves_held(workers)), threading.Semaphore(workers)
 
     def stop(self) -> None:
         """Let no task write or begin anything more."""
         self._stopped.set()
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Wait for a place among those who compute, and hold it for the time of a block."""
+        with self._room:
+            self.check()
+            yield
 
     def check(self) -> None:
         """Refuse to go on after `stop`."""
@@ -126,15 +137,15 @@ def do_task(
     mine = here or Here()
     mine.check()
     record = recorder or recorded
-    with record(cube, task.name, task.inputs, mine.check, task.held) as store:
+    with record(cube, task.name, task.inputs, mine.check, task.held) as store, mine.room():
         if task.kind == "renumber" and _are_as_held(cube, task):
             _renumber(plan, cube, task, store)
         elif task.level == 0:
             stage = mine.stage if task.kind == "unit" else None
             unit = _unit(plan, task.number)
-            build_unit(plan, cube, unit, store, stage=stage, check=mine.check, memory=mine.memory)
+            build_unit(plan, cube, unit, store, stage=stage, here=mine)
         else:
-            build_overview(plan, cube, task.level, task.block, store, mine.memory)
+            build_overview(plan, cube, task.level, task.block, store, here=mine)
     return store.record
 
 
@@ -254,8 +265,7 @@ def build_unit(
     store: Store,
     *,
     stage: Stage | None = None,
-    check: Callable[[], None] = _go_on,
-    memory: Memory | None = None,
+    here: Here | None = None,
 ) -> None:
     """Do one work unit: read, mosaic, encode and write it, and its first overview.
 
@@ -271,10 +281,9 @@ def build_unit(
         What is written through.
     stage
         Mirrors shared with other units; by default the unit has its own.
-    check
-        Called before each part of it; what it raises ends the unit.
-    memory
-        Lends the arrays that pixels are made in; by default the unit has its own.
+    here
+        Lends the arrays that pixels are made in, takes what the second overview is made of, and
+        may end the unit before each part of it; by default the unit has its own.
 
     Raises
     ------
@@ -284,19 +293,27 @@ def build_unit(
         If the target refuses or fails.
     """
     native, first = level_arrays(plan, 0, cube, store), half(unit.block)
-    lend, edge = (memory or Memory()).lend, plan.product.encoding.shard
+    mine, edge = here or Here(), plan.product.encoding.shard
+    lend = mine.memory.lend
     with _staged(plan, unit, stage) as staged, lend(plan, (edge, edge), first) as above:
         read = reader(plan.product.band_indexes, staged.local)
         for part in unit.strips(edge, plan.window_of):
-            check()
-            with lend(plan, (edge, SHARDS_PER_UNIT * edge), part.block) as blank:
-                pixels = mosaic(plan, part, read, resample, out=blank)
+            mine.check()
+            with lend(plan, (edge, SHARDS_PER_UNIT * edge), part.block) as lent:
+                pixels = mosaic(plan, part, read, resample, out=lent)
                 native.write(part.block, pixels)
                 if len(plan.levels) > 1:
                     place = half(part.block).relative_to(first)
                     halve(pixels, plan.product.nodata, out=above.part(place))
         if len(plan.levels) > 1:
             level_arrays(plan, 1, cube, store).write(first, above)
+            _carry(plan, 1, first, above, mine)
+
+
+def _carry(plan: Plan, level: int, block: Block, pixels: Pixels, here: Here) -> None:
+    """Halve a shard while its pixels are at hand, for whoever makes the next overview of it."""
+    if level + 1 < len(plan.levels):
+        here.carried.keep(level + 1, half(block), halve(pixels, plan.product.nodata))
 
 
 @contextmanager
@@ -316,7 +333,8 @@ def build_overview(
     level: int,
     block: Block,
     store: Store,
-    memory: Memory | None = None,
+    *,
+    here: Here | None = None,
     below_store: Store | None = None,
 ) -> None:
     """Make one shard of an overview from the level below it.
@@ -333,8 +351,9 @@ def build_overview(
         One shard of the level.
     store
         What is written through.
-    memory
-        Lends the arrays that pixels are made in; by default the overview has its own.
+    here
+        Lends the arrays that pixels are made in, and has halves of shards that were made just
+        now; by default the overview has its own, and reads all of the level below.
     below_store
         What the level below is read through; ``store`` by default.
 
@@ -347,12 +366,19 @@ def build_overview(
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
     source, nodata = level_arrays(plan, level - 1, cube, below_store or store), plan.product.nodata
-    edge = source.shard_px
-    with (memory or Memory()).lend(plan, (edge, edge), block) as made:
-        # Half of it at a time, as units do: so the overviews need no more memory than the units.
-        for part in below.strips(edge):
-            halve(source.read(part), nodata, out=made.part(half(part).relative_to(block)))
+    edge, mine = source.shard_px, here or Here()
+    with mine.memory.lend(plan, (edge, edge), block) as made:
+        # A shard at a time: so the overviews need no more memory than the units.
+        for shard in blocks((below.height, below.width), edge):
+            part = Block(top + shard.row, left + shard.col, shard.height, shard.width)
+            place = made.part(half(shard))
+            carried = mine.carried.fetch(level, half(part))
+            if carried is None:
+                halve(source.read(part), nodata, out=place)
+            else:
+                place.image[...], place.source_index[...] = carried.image, carried.source_index
         level_arrays(plan, level, cube, store).write(block, made)
+        _carry(plan, level, block, made, mine)
 
 
 def _renumber(plan: Plan, cube: Location, task: Task, store: Store) -> None:

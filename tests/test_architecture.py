@@ -55,6 +55,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "inventory",
             "mirror",
             "pinning",
+            "carrying",
             "shelf",
             "staging",
             "keeping",

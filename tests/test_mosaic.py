@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rasterio.merge import merge
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import mosaic
+from spacenet_cube.core.mosaic import mosaic, new_pixels
 from spacenet_cube.core.placing import Seat
 from spacenet_cube.core.plan import STRIPE_ROWS, plan
 from spacenet_cube.core.units import units
@@ -316,3 +316,36 @@ def test_a_scene_that_lies_beneath_fills_the_holes_and_never_covers():
 
     np.testing.assert_array_equal(index, [[2, 1], [1, 0]])
     np.testing.assert_array_equal(image, [[[9, 5], [0, 0]], [[9, 0], [6, 0]]])
+
+
+def test_what_winners_hide_is_not_read():
+    block = Block(0, 0, 12, 14)
+    scenes = [Lattice().cut(name, block) for name in ("a.tif", "b.tif")]
+    made = plan(recipe(product()), "P", scenes)
+    winner = made.scenes[0]
+    images = {winner.id: coordinates(block, 3, winner.dtype) + 1}
+
+    def open_scene(wanted, within):
+        assert wanted.id == winner.id, "a scene of which nothing can be seen was opened"
+        return in_memory(images)(wanted, within)
+
+    found = mosaic(made, made.units[0], open_scene, resample)
+
+    assert (found.source_index == 1).all()
+    assert np.array_equal(found.image, images[winner.id])
+
+
+@given(deliveries())
+def test_what_is_given_to_be_filled_may_hold_anything(delivery):
+    made, images = delivery
+    for unit in made.units:
+        wanted = mosaic(made, unit, in_memory(images), resample)
+        rng = np.random.default_rng(1)
+        dirty = new_pixels(made, (unit.block.height, unit.block.width))
+        dirty.image[...] = rng.integers(0, 99, dirty.image.shape)
+        dirty.source_index[...] = 1
+
+        found = mosaic(made, unit, in_memory(images), resample, out=dirty)
+
+        assert np.array_equal(found.image, wanted.image, equal_nan=found.image.dtype.kind == "f")
+        assert np.array_equal(found.source_index, wanted.source_index)

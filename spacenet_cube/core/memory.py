@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import Pixels, blank_pixels, new_pixels
+from spacenet_cube.core.mosaic import Pixels, new_pixels
 from spacenet_cube.core.plan import Plan
 
 _Kind = tuple[tuple[int, int], int, str, str]
@@ -30,7 +30,7 @@ class Memory:
         Parameters
         ----------
         plan
-            Says how many bands there are, of what type, and what nodata is.
+            Says how many bands there are, and of what type.
         most_yx
             Rows and columns of the largest block that will be asked for.
         block
@@ -39,7 +39,7 @@ class Memory:
         Yields
         ------
         Pixels
-            Image (band, y, x) and source_index (y, x), of nodata.
+            Image (band, y, x) and source_index (y, x), which hold whatever they held.
         """
         shape_yx = (block.height, block.width)
         kind = (most_yx, len(plan.bands), plan.dtype, plan.source_index_dtype)
@@ -50,6 +50,6 @@ class Memory:
         except IndexError:
             held = new_pixels(plan, most_yx)
         try:
-            yield blank_pixels(plan, shape_yx, held.part(Block(0, 0, *shape_yx)))
+            yield held.part(Block(0, 0, *shape_yx))
         finally:
             spare.append(held)

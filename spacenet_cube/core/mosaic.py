@@ -105,7 +105,7 @@ def mosaic(
     resample
         Resamples what does not lie on the grid.
     out
-        Where to put the result: blank, and of the block's size; new memory by default.
+        Where to put the result, of the block's size, whatever it holds; new memory by default.
 
     Returns
     -------
@@ -114,10 +114,11 @@ def mosaic(
         product's nodata.
     """
     shape_yx = (unit.block.height, unit.block.width)
-    pixels = out or blank_pixels(plan, shape_yx)
+    pixels = out or new_pixels(plan, shape_yx)
     assert pixels.source_index.shape == shape_yx, "the result has another size"
     sources = {piece.scene: _source(plan, piece, resample) for piece in unit.pieces}
     if combines(plan.product):
+        make_blank(pixels, plan.product.nodata)
         _combine(plan, unit, pixels, sources, open_scene)
     else:
         _lay(plan, unit, pixels, sources, open_scene)
@@ -149,28 +150,19 @@ def new_pixels(plan: Plan, shape_yx: tuple[int, int]) -> Pixels:
     )
 
 
-def blank_pixels(plan: Plan, shape_yx: tuple[int, int], out: Pixels | None = None) -> Pixels:
-    """Nothing but nodata.
+def make_blank(pixels: Pixels, nodata: float) -> None:
+    """Fill pixels with nothing but nodata.
 
     Parameters
     ----------
-    plan
-        Says how many bands there are, of what type, and what nodata is.
-    shape_yx
-        Rows and columns.
-    out
-        What is made blank; new memory by default.
-
-    Returns
-    -------
-    Pixels
-        Image (band, y, x) and source_index (y, x).
+    pixels
+        What is filled, in place.
+    nodata
+        The product's.
     """
-    pixels = out or new_pixels(plan, shape_yx)
     # Not numpy.zeros: its pages come one by one when touched, three times as slow as being filled.
-    pixels.image[...] = plan.product.nodata
+    pixels.image[...] = nodata
     pixels.source_index[...] = 0
-    return pixels
 
 
 def _moved(block: Block, origin: Block) -> Block:
@@ -314,30 +306,37 @@ def _lay(
     sources: dict[int, _Source],
     open_scene: OpenScene,
 ) -> None:
-    """Lay scenes one under the other, the winner first."""
+    """Lay scenes one under the other, the winner first; what winners hide is not read."""
     rank = {number: k for k, number in enumerate(precedence(plan.product, plan.scenes))}
+    pieces = sorted(unit.pieces, key=lambda piece: rank[piece.scene])
+    whole = Block(0, 0, unit.block.height, unit.block.width)
+    if not (pieces and pieces[0].target == whole and sources[pieces[0].scene].passes_unchanged):
+        make_blank(pixels, plan.product.nodata)
     painted: list[Block] = []
-    for piece in sorted(unit.pieces, key=lambda piece: rank[piece.scene]):
+    for piece in pieces:
         source = sources[piece.scene]
         alone = not any(piece.target.intersection(block) for block in painted)
+        if not alone and pixels.part(piece.target).source_index.all():
+            continue
         with open_scene(source.scene, piece.window) as read:
             for target in piece.target.strips(STRIPE_ROWS):
                 part = pixels.part(target)
                 block = _moved(target, unit.block)
                 if alone and source.passes_unchanged:
                     _read_straight(part, source, block, read)
-                else:
+                elif not part.source_index.all():
                     _lay_under(part, source.layer(block, read, part.image))
         painted.append(piece.target)
 
 
 def _read_straight(part: Pixels, source: _Source, block: Block, read: ReadWindow) -> None:
-    """Put an unchanged scene where nothing lies yet; what is not valid becomes nodata."""
+    """Put an unchanged scene where no other lies; what is not valid becomes nodata."""
     read(block.relative_to(source.seat.block), part.image)
     valid = source.keep(source.valid(part.image), block)
     if valid.all():
         part.source_index[...] = source.number
         return
+    part.source_index[...] = 0
     part.source_index[valid] = source.number
     np.copyto(part.image, np.asarray(source.nodata, part.image.dtype), where=~valid)
 

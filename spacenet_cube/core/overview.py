@@ -14,7 +14,7 @@ from spacenet_cube.core.mosaic import Pixels
 from spacenet_cube.core.validity import keep_valid
 
 _QUAD = 4
-_STRIPE_ROWS = 256
+_STRIPE_ROWS = 128
 
 
 def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:

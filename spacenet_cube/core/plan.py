@@ -49,6 +49,29 @@ _WARP_COPIES = 7
 _COMBINE_COPIES = 12
 
 
+def halves_held(workers: int) -> int:
+    """How many halves of shards a build holds at most, until the next overview needs them.
+
+    Three of two levels wait for their fourth, and each worker makes another.
+
+    Parameters
+    ----------
+    workers
+        Tasks at once.
+
+    Returns
+    -------
+    int
+        Each is a quarter of a shard.
+
+    Examples
+    --------
+    >>> halves_held(2)
+    8
+    """
+    return 3 * 2 + workers
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything a build needs to know.  Frozen, picklable, and the same for the same input."""
@@ -169,7 +192,8 @@ class Plan:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
         Each worker holds half a unit (a row of its shards), its `source_index`, a stripe
-        beside it, the unit's overview, and a shard as it is encoded.
+        beside it, the unit's overview, and a shard as it is encoded.  Halves of shards wait for
+        the next overview.
 
         Parameters
         ----------
@@ -189,7 +213,8 @@ class Plan:
         shard = unit // SHARDS_PER_UNIT**2
         held = unit // SHARDS_PER_UNIT + unit // 4
         beside = max(2 * stripe, self._computing_bytes)
-        return workers * int(held + beside + shard * (1 + _ENCODED_SHARE))
+        each = int(held + beside + shard * (1 + _ENCODED_SHARE))
+        return workers * each + halves_held(workers) * int(shard // 4)
 
     @property
     def _computing_bytes(self) -> int:

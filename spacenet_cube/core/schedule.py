@@ -52,15 +52,29 @@ def schedule(units: Sequence[Unit], scenes: Sequence[Scene]) -> Schedule:
     Returns
     -------
     Schedule
-        The units' own order where all scenes are local, or no other holds less.
+        Four by four where all scenes are local, or no other order holds less.
     """
-    own = tuple(units)
     if not any(scene.is_remote for scene in scenes):
-        return Schedule(own, 0)
-    orders = [own, *(tuple(sorted(own, key=key)) for key in (_by_columns, _by_scene, _by_last))]
+        return Schedule(_by_fours(units), 0)
+    orders = [
+        _by_fours(units),
+        tuple(units),
+        *(tuple(sorted(units, key=key)) for key in (_by_columns, _by_scene, _by_last)),
+    ]
     held = [_most_held(order, scenes, 1) for order in orders]
     best = held.index(min(held))
     return Schedule(orders[best], held[best])
+
+
+def _by_fours(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """The four that one shard of the second overview is made of, one after another."""
+    size = max((max(unit.block.height, unit.block.width) for unit in units), default=1)
+
+    def place(unit: Unit) -> tuple[int, int, int, int]:
+        row, col = unit.block.row // size, unit.block.col // size
+        return row // 2, col // 2, row % 2, col % 2
+
+    return tuple(sorted(units, key=place))
 
 
 _Key = Callable[[Unit], tuple[int, int]]

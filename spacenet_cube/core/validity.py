@@ -41,9 +41,17 @@ def valid_yx(samples: Samples, nodata: float) -> NDArray[np.bool_]:
 
 
 def _differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
-    different: NDArray[np.bool_] = np.not_equal(band, nodata)
+    different: NDArray[np.bool_] = np.not_equal(band, _of_type(band.dtype, nodata))
     # NaN is no data whatever the recipe says; it differs even from itself.
     return different & ~np.isnan(band) if band.dtype.kind == "f" else different
+
+
+def _of_type(dtype: np.dtype[Any], nodata: float) -> Any:  # noqa: ANN401 - of that type or a float
+    """Nodata as one of the samples, if they can hold it: so integers are not compared as floats."""
+    if dtype.kind not in "iu" or not float(nodata).is_integer():
+        return nodata
+    limits = np.iinfo(dtype)
+    return dtype.type(nodata) if limits.min <= nodata <= limits.max else nodata
 
 
 def keep_valid(image: Samples, source_index: NDArray[Any], nodata: float) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 
-import spacenet_cube as sc
+from spacenet_cube import build as build_cube
+from spacenet_cube import load_recipe, plan, survey
 from tests.bench.strips import BANDS, PIXEL_DEG, Corpus
 from tests.bench.target import CHUNKS, SHARDS, WORKERS
 
@@ -59,9 +60,9 @@ def build(corpus: Corpus, target: Path) -> Mapping[str, float]:
             ends[stage] = perf_counter() - begun
 
     target.mkdir(parents=True)
-    recipe = sc.load_recipe(write_recipe(corpus, target))
-    scenes = sc.survey(recipe, PRODUCT)
-    planned = sc.plan(recipe, PRODUCT, scenes)
+    recipe = load_recipe(write_recipe(corpus, target))
+    scenes = survey(recipe, PRODUCT)
+    planned = plan(recipe, PRODUCT, scenes)
     ends["plan"] = perf_counter() - begun
-    sc.build(planned, target, workers=WORKERS, progress=told)
+    build_cube(planned, target, workers=WORKERS, progress=told)
     return ends
