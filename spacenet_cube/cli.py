@@ -8,30 +8,41 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spacenet_cube.errors import CubeError, MissingExtraError, RecipeError
+from spacenet_cube.asking import Access, executor_of, plan_of, plans_of, sampled
+from spacenet_cube.errors import CubeError, RecipeError
+from spacenet_cube.options import (
+    AreaOption,
+    BboxOption,
+    BreakLockOption,
+    CubeArgument,
+    JsonOption,
+    PinOption,
+    ProductOption,
+    ProfileOption,
+    RecipeArgument,
+    RequesterPaysOption,
+    SchedulerOption,
+    ScratchOption,
+    ShareOption,
+    SourceOption,
+    SourceOptionsOption,
+    StagingOption,
+    TargetOption,
+    TargetOptionsOption,
+    WorkerEnvOption,
+    WorkersOption,
+)
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from rich.progress import Progress
-
-    from spacenet_cube.core.access import StorageOptions
-    from spacenet_cube.core.cost import Sample
     from spacenet_cube.core.findings import Verification
-    from spacenet_cube.core.plan import Plan
-    from spacenet_cube.core.progress import Progress as Tell
-    from spacenet_cube.core.recipe import Product
-    from spacenet_cube.core.wanted import Area
-    from spacenet_cube.surveying import Survey
 
 app = typer.Typer(
     name="spacenet-cube",
@@ -40,65 +51,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-RecipeArgument = Annotated[str, typer.Argument(help="Path of a recipe, or a bundled name.")]
-CubeArgument = Annotated[str, typer.Argument(help="Path or URL of a cube.")]
-ProductOption = Annotated[
-    list[str] | None, typer.Option("--product", "-p", help="Only this product; may be repeated.")
-]
-SourceOption = Annotated[
-    str | None, typer.Option("--source", help="Folder or URL that holds the rasters.")
-]
-TargetOption = Annotated[
-    str,
-    typer.Option("--to", help="Folder or URL to put cubes below; icechunk+URL keeps versions."),
-]
-ScratchOption = Annotated[
-    Path | None, typer.Option(help="Folder for what is fetched or unpacked; emptied afterwards.")
-]
-StagingOption = Annotated[
-    str | None,
-    typer.Option(help="Folder or URL archives are unpacked to and stay in, to be resumed."),
-]
-SourceOptionsOption = Annotated[
-    list[str] | None,
-    typer.Option("--source-option", help="How the source is reached: name=value; repeatable."),
-]
-TargetOptionsOption = Annotated[
-    list[str] | None,
-    typer.Option("--target-option", help="How the target is reached: name=value; repeatable."),
-]
-RequesterPaysOption = Annotated[
-    bool, typer.Option("--requester-pays", help="Let the source's requests be billed to you.")
-]
-PinOption = Annotated[
-    bool, typer.Option("--pin", help="Hash local sources, so that a build refuses any other.")
-]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Units at once; default: processors.")
-]
-ProfileOption = Annotated[
-    str | None, typer.Option(help="Encoding: cloud or gdal312; default: the recipe's.")
-]
-BboxOption = Annotated[
-    tuple[float, float, float, float] | None,
-    typer.Option("--bbox", help="Limit to west south east north, degrees."),
-]
-AreaOption = Annotated[
-    Path | None, typer.Option("--area", help="Limit to the polygons of a GeoJSON file.")
-]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option(help="Address of a Dask scheduler, whose workers build; --workers is not used."),
-]
-WorkerEnvOption = Annotated[
-    list[str] | None,
-    typer.Option("--worker-env", help="Variable that Dask workers are given; may be repeated."),
-]
-ShareOption = Annotated[
-    float, typer.Option("--share", help="Share of objects, or units, that is sampled.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and no more.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -180,9 +132,9 @@ def plan_command(
     from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import figures_of
 
-    access = _Access(source, source_option, target_option, staging, requester_pays, pin)
+    access = Access(source, source_option, target_option, staging, requester_pays, pin)
     limit = area_of(bbox, area)
-    with _plans(recipe, product, profile, scratch, access, limit) as (planned, _):
+    with plans_of(recipe, product, profile, scratch, access, limit) as (planned, _):
         count = workers or os.cpu_count() or 1
         figures = [
             figures_of(
@@ -190,7 +142,7 @@ def plan_command(
                 found,
                 to=to,
                 workers=count,
-                sample=_sample(one, scratch) if estimate else None,
+                sample=sampled(one, scratch) if estimate else None,
                 rate_bytes_s=rate_mb_s * 1e6,
             )
             for one, found in planned
@@ -217,9 +169,7 @@ def build_command(
     update_only: Annotated[
         bool, typer.Option("--update", help="Rebuild only what changed in the sources.")
     ] = False,
-    break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="Take over from a builder that is gone for good.")
-    ] = False,
+    break_lock: BreakLockOption = False,
     scratch: ScratchOption = None,
     bbox: BboxOption = None,
     area: AreaOption = None,
@@ -243,11 +193,11 @@ def build_command(
             "--replace builds all of a cube and --update only what changed; give one of the two"
         )
     built: list[dict[str, Any]] = []
-    access = _Access(source, source_option, target_option, staging, requester_pays, pin)
+    access = Access(source, source_option, target_option, staging, requester_pays, pin)
     target, limit = access.target, area_of(bbox, area)
     with (
-        _executor(scheduler, worker_env or (), workers) as executor,
-        _plans(recipe, product, profile, scratch, access, limit) as (planned, shown),
+        executor_of(scheduler, worker_env or (), workers) as executor,
+        plans_of(recipe, product, profile, scratch, access, limit) as (planned, shown),
     ):
         for one, _ in planned if not update_only else ():
             check_target(one, to, replace=replace, target_options=target)
@@ -320,8 +270,8 @@ def verify_command(
     from spacenet_cube.recipes import area_of
     from spacenet_cube.verifying import verify
 
-    access = _Access(source, source_option, target_option, staging, requester_pays)
-    with _plan_of(
+    access = Access(source, source_option, target_option, staging, requester_pays)
+    with plan_of(
         cube if source or recipe else None, recipe, profile, scratch, access, area_of(bbox, area)
     ) as (planned, tell):
         found = verify(
@@ -348,6 +298,7 @@ def repair_command(
         str, typer.Option(help="How closely to look: list, index, sample or full.")
     ] = "full",
     workers: WorkersOption = None,
+    break_lock: BreakLockOption = False,
     profile: ProfileOption = None,
     scratch: ScratchOption = None,
     bbox: BboxOption = None,
@@ -362,14 +313,15 @@ def repair_command(
     from spacenet_cube.recipes import area_of
     from spacenet_cube.repairing import repair
 
-    access = _Access(source, source_option, target_option, staging, requester_pays)
-    with _plan_of(cube, recipe, profile, scratch, access, area_of(bbox, area)) as (planned, tell):
+    access = Access(source, source_option, target_option, staging, requester_pays)
+    with plan_of(cube, recipe, profile, scratch, access, area_of(bbox, area)) as (planned, tell):
         assert planned is not None, "a cube was given"
         done = repair(
             cube,
             planned,
             level=level,
             workers=workers,
+            break_lock=break_lock,
             storage_options=access.to_read,
             scratch=scratch,
             progress=tell,
@@ -463,65 +415,6 @@ def schema_command() -> None:
     _print_json(Recipe.model_json_schema())
 
 
-@dataclass(frozen=True, slots=True)
-class _Access:
-    """What the command line says of how source and target are reached."""
-
-    source: str | None
-    source_options: Sequence[str] | None
-    target_options: Sequence[str] | None
-    staging: str | None
-    requester_pays: bool
-    pin: bool = False
-
-    @property
-    def said(self) -> dict[str, str]:
-        """Options of the source, by name."""
-        from spacenet_cube.core.access import options_of_pairs
-
-        paying = {"requester_pays": "true"} if self.requester_pays else {}
-        return options_of_pairs(self.source_options or ()) | paying
-
-    @property
-    def target(self) -> dict[str, str]:
-        """Options of the target, by name."""
-        from spacenet_cube.core.access import options_of_pairs
-
-        return options_of_pairs(self.target_options or ())
-
-    @property
-    def to_read(self) -> "StorageOptions":
-        """How a cube is reached: as said, else as the environment says."""
-        from spacenet_cube.storage import from_environment
-
-        return from_environment("target").over(self.target)
-
-
-@contextmanager
-def _plan_of(
-    cube: str | None,
-    name: str | None,
-    profile: str | None,
-    scratch: Path | None,
-    access: _Access,
-    area: "Area | None",
-) -> Iterator[tuple["Plan | None", "Tell | None"]]:
-    """The plan that a cube was built by, made anew; none where no cube is given."""
-    from spacenet_cube.inventory import origin
-    from spacenet_cube.terminal import Bars, bars
-    from spacenet_cube.verifying import located
-
-    if cube is None:
-        with bars() as shown:
-            yield None, Bars(shown, "verify").tell
-        return
-    told = origin(located(cube, access.to_read))
-    wanted = (name or told.recipe, [told.product], profile or told.profile)
-    pinned = replace(access, pin=told.pinned)
-    with _plans(*wanted, scratch, pinned, area) as (planned, shown):
-        yield planned[0][0], Bars(shown, told.product).tell
-
-
 def _print_findings(found: "Verification", as_json: dict[str, Any] | None, told: str) -> None:
     """Print what verifying came to, and leave with 1 where the cube is damaged."""
     from rich.console import Console
@@ -538,82 +431,6 @@ def _print_findings(found: "Verification", as_json: dict[str, Any] | None, told:
         typer.echo(told)
     if not found.is_sound:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _executor(
-    scheduler: str | None, worker_env: Sequence[str], workers: int | None
-) -> Iterator["Executor | None"]:
-    """The executor of a Dask cluster; none where no scheduler is named."""
-    if scheduler is None:
-        if worker_env:
-            raise RecipeError(
-                "--worker-env is for Dask workers; name their --scheduler, or drop it"
-            )
-        yield None
-        return
-    if workers is not None:
-        typer.echo("--workers is not used: the cluster has its own", err=True)
-    try:
-        from spacenet_cube.distributing import connect
-    except ImportError as error:
-        raise MissingExtraError(
-            f"--scheduler needs Dask's cluster part ({error}); pip install 'spacenet-cube[cluster]'"
-        ) from error
-    with connect(scheduler, worker_env=worker_env) as executor:
-        yield executor
-
-
-@contextmanager
-def _plans(
-    name: str,
-    products: Sequence[str] | None,
-    profile: str | None,
-    scratch: Path | None,
-    access: _Access,
-    area: "Area | None",
-) -> Iterator[tuple[list[tuple["Plan", "Survey"]], "Progress"]]:
-    """Plans of the products asked for; what was unpacked for them is gone afterwards."""
-    from spacenet_cube.building import target_location
-    from spacenet_cube.core.plan import plan
-    from spacenet_cube.likeness import reference_grid
-    from spacenet_cube.recipes import load_recipe
-    from spacenet_cube.scratch import scratch_folder
-    from spacenet_cube.surveying import survey
-    from spacenet_cube.terminal import Bars, bars
-
-    recipe = load_recipe(name)
-    recipe = recipe if area is None else recipe.with_area(area)
-    wanted = [recipe.product(p) for p in products or ()] or list(recipe.products)
-    if profile is not None:
-        wanted = [product.with_profile(profile) for product in wanted]
-    staging = target_location(access.staging, access.target) if access.staging else None
-    with bars() as shown, scratch_folder(scratch) as folder:
-
-        def scenes_of(product: "Product") -> "Survey":
-            return survey(
-                recipe,
-                product,
-                source=access.source,
-                source_options=access.said,
-                staging=staging,
-                scratch=folder / product.name,
-                pin=access.pin,
-                progress=Bars(shown, product.name).tell,
-            )
-
-        planned = []
-        for product in dict.fromkeys(wanted):
-            reference = reference_grid(recipe, product, scenes_of)
-            found = scenes_of(product)
-            planned.append((plan(recipe, product, found, reference=reference), found))
-        yield planned, shown
-
-
-def _sample(planned: "Plan", scratch: Path | None) -> "Sample":
-    from spacenet_cube.estimating import estimate
-
-    return estimate(planned, scratch)
 
 
 def _print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
@@ -665,12 +482,15 @@ _STOPPED = "stopped; nothing is published yet, and the same command goes on from
 
 
 def _leave(message: str, code: int) -> None:
-    typer.echo(f"spacenet-cube: {message}", err=True)
+    # A terminal that is gone is no reason to say anything else than the code.
+    with suppress(OSError):
+        typer.echo(f"spacenet-cube: {message}", err=True)
     sys.exit(code)
 
 
 def _leave_at_once(message: str, code: int) -> None:
     """Leave without waiting for threads that a store keeps waiting."""
-    typer.echo(f"spacenet-cube: {message}", err=True)
-    sys.stdout.flush()
+    with suppress(OSError):
+        typer.echo(f"spacenet-cube: {message}", err=True)
+        sys.stdout.flush()
     os._exit(code)

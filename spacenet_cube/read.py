@@ -32,6 +32,8 @@ GDAL_OPTIONS = {
 }
 """Settings under which every source is opened; the block cache, in MB, is one for all threads."""
 
+_HEADER_BYTES = 1 << 16
+
 
 @contextmanager
 def open_raster(href: str) -> Iterator[Any]:
@@ -64,6 +66,18 @@ def open_raster(href: str) -> Iterator[Any]:
     except CPLE_BaseError as error:
         # Some damaged tags come through as GDAL's own error, which is of no public family.
         raise RasterioIOError(str(error)) from error
+    except RasterioIOError:
+        _refuse_unreadable(href)
+        raise
+
+
+def _refuse_unreadable(href: str) -> None:
+    """Name what the disk says: GDAL takes a file it cannot read for one of another format."""
+    try:
+        with Path(href).open("rb") as file:
+            file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise RasterioIOError(f"{href}: {error.strerror}") from error
 
 
 LocalFile = Callable[[Scene, Block], AbstractContextManager[str]]

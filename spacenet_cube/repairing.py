@@ -80,6 +80,7 @@ def repair(
     *,
     level: str = "full",
     workers: int | None = None,
+    break_lock: bool = False,
     storage_options: StorageOptions | Mapping[str, Any] | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
@@ -96,6 +97,8 @@ def repair(
         How closely to look for damage, as `verify` takes it.
     workers
         Objects or units at once; the number of processors by default.
+    break_lock
+        Whether to take over from a builder, or another repair, that seems to be at work.
     storage_options
         How the storage is reached, as fsspec takes it; by default as
         ``SPACENET_CUBE_TARGET_OPTIONS`` says.
@@ -140,7 +143,7 @@ def repair(
     before = look()
     if before.is_sound and before.manifest is not None:
         return Repaired(where.url, (), 0, before)
-    with hold(where):
+    with hold(where, break_lock=break_lock):
         held = take_inventory(where, count).holdings
         if held.manifest is None:
             written = _manifest_anew(where, held)

@@ -71,6 +71,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"verifying"}),
     frozenset({"repairing"}),
     frozenset({"terminal"}),
+    frozenset({"asking", "options"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -119,8 +119,9 @@ class Place:
         if isinstance(done, str):
             return Trial(done, records, 0, alive)
         redone = done - (len(tasks(self._plan)) - records) if done else 0
-        same = content(cube, options) == self._wanted
-        fault = "" if same else "the cube is not the one that was built at once"
+        found = content(cube, options)
+        other = {key for key in found | self._wanted if found.get(key) != self._wanted.get(key)}
+        fault = f"not as it was built at once: {sorted(other)[:4]}" if other else ""
         # Coordinates have a record too, and are no task of a level.
         fault = fault or ("tasks on record were done again" if redone > 1 else "")
         return Trial(fault, records, max(0, redone - 1), alive)

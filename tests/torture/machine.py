@@ -1,8 +1,10 @@
-"""A machine of states: builds, kills, new deliveries, updates, replacements, in any order.
+"""A machine of states: builds, kills, deliveries, updates, replacements, damage, verifying and
+repairs, in any order.
 
 The model is one sentence: what is published equals a full build of some delivery that was asked
-for last, or nothing opens.  A kill is an exception at a random action on the disk, after which
-no action succeeds until the next command, as if the process were gone.
+for last but for shards that were damaged since, which verifying names, or nothing opens.  A kill
+is an exception at a random action on the disk, after which no action succeeds until the next
+command, as if the process were gone.
 """
 
 import shutil
@@ -17,17 +19,21 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 import spacenet_cube as sc
 from spacenet_cube.core.begun import begun
+from spacenet_cube.errors import RecipeError, VerifyError
 from tests.torture.ground import MEMORY, SMALL, content, deliver, deliver_all, opens, plan_of
 from tests.torture.score import Score
 
 _CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir"})
 _MOST_ACTIONS = 250
+_FEW_ACTIONS = 12
+_PIXELS = frozenset({"image", "source_index"})
 _STEPS = 50
 
 
@@ -71,7 +77,7 @@ class Kills:
 KILLS = Kills()
 ANEW: dict[str, dict[str, bytes]] = {}
 """Objects of cubes that were built at once, by what names the build."""
-COUNTS = {"commands": 0, "kills": 0, "published": 0}
+COUNTS = {"commands": 0, "kills": 0, "published": 0, "damaged": 0, "verified": 0, "repaired": 0}
 
 
 class Cube(RuleBasedStateMachine):
@@ -81,11 +87,14 @@ class Cube(RuleBasedStateMachine):
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="machine-", dir=MEMORY))
         self.source, self.to = self.home / "source", self.home / "cubes"
+        self.kept = self.home / "kept"
         self.seed = 0
         self.wanted: dict[str, bytes] | None = None
         """What is published; None where nothing is, or a command was stopped."""
         self.replacing = False
         """Whether the command that was killed last was to replace the cube."""
+        self.published = ""
+        """Name of the build whose cube is published."""
 
     def teardown(self) -> None:
         """Remove everything."""
@@ -120,11 +129,19 @@ class Cube(RuleBasedStateMachine):
             moved.unlink(missing_ok=True)
             deliver(self.source, "h.tif", self.seed + 1, SMALL["h.tif"])
 
+    def take_back(self) -> None:
+        """Bring back the sources that the published cube was built from."""
+        shutil.rmtree(self.source)
+        shutil.copytree(self.kept, self.source)
+
     @rule(how=st.sampled_from(["build", "update", "replace"]), after=st.none() | st.integers(0))
     def command(self, how: str, after: int | None) -> None:
         """Run a command, and kill it after some actions on the disk."""
         a_plan = plan_of(self.source)
         before = self.seen()
+        if how == "update" and before != self.wanted:
+            # An update keeps what it need not touch, damaged or not: repairs come first.
+            return
         COUNTS["commands"] += 1
         if after is not None:
             KILLS.arm(self.to, after % _MOST_ACTIONS)
@@ -141,12 +158,74 @@ class Cube(RuleBasedStateMachine):
             self.after_a_kill(a_plan, before)
         except sc.CubeExistsError:
             # Where a replacement was stopped before it was begun, replacing again is the mend.
-            assert how == "build"
-            assert self.wanted is not None or self.replacing
+            assert how != "replace"
+            assert self.replacing if self.wanted is None else how == "build"
             assert self.seen() == before
         else:
             COUNTS["published"] += 1
             self.expect(a_plan)
+        finally:
+            KILLS.disarm()
+
+    @precondition(lambda self: self.wanted is not None)
+    @rule(data=st.data(), how=st.sampled_from(["flip", "cut", "lose", "swap"]))
+    def damage(self, data: st.DataObject, how: str) -> None:
+        """Damage a shard of the published cube."""
+        shards = sorted(
+            key for key in self.wanted or () if "/c/" in key and _PIXELS & {*key.split("/")}
+        )
+        key, other = (data.draw(st.sampled_from(shards)) for _ in range(2))
+        file, content = Path(self.cube + key), (self.wanted or {})[key]
+        match how:
+            case "flip":
+                at = data.draw(st.integers(0, len(content) - 1))
+                file.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
+            case "cut":
+                file.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+            case "lose":
+                file.unlink(missing_ok=True)
+            case _:
+                file.write_bytes((self.wanted or {})[other])
+        COUNTS["damaged"] += self.hurt() != set()
+
+    def hurt(self) -> set[str]:
+        """Keys of the published cube's objects that are not what was built."""
+        seen, wanted = self.seen() or {}, self.wanted or {}
+        return {key.removeprefix("/") for key in wanted if seen.get(key) != wanted[key]}
+
+    @precondition(lambda self: self.wanted is not None)
+    @rule()
+    def verify(self) -> None:
+        """Verifying names what is damaged, and nothing else; it changes nothing."""
+        before = self.seen()
+        named = {fault.key for fault in sc.verify(self.cube, level="full", workers=1).faults}
+        assert named == self.hurt()
+        assert self.seen() == before
+        COUNTS["verified"] += 1
+
+    @precondition(lambda self: self.wanted is not None)
+    @rule(after=st.none() | st.integers(0), back=st.booleans())
+    def repair(self, after: int | None, *, back: bool) -> None:
+        """Repair, and kill it after some actions on the disk."""
+        if back:
+            self.take_back()
+        a_plan, hurt = plan_of(self.source), self.hurt()
+        if after is not None:
+            KILLS.arm(self.to, after % _FEW_ACTIONS)
+        try:
+            sc.repair(self.cube, a_plan, workers=1, break_lock=True)
+        except Killed:
+            COUNTS["kills"] += 1
+            KILLS.disarm()
+            assert self.hurt() <= hurt
+        except (RecipeError, VerifyError):
+            # Sources of other pixels are found by the plan or, of one size, by what is made.
+            assert begun(a_plan).build != self.published
+            assert self.hurt() <= hurt
+        else:
+            # Where sources changed elsewhere only, too: what is made proves itself by its digest.
+            assert self.seen() == self.wanted
+            COUNTS["repaired"] += hurt != set()
         finally:
             KILLS.disarm()
 
@@ -164,7 +243,9 @@ class Cube(RuleBasedStateMachine):
             anew = sc.build(a_plan, self.home / "anew", workers=1)
             ANEW[name] = {k: v for k, v in content(anew).items() if k.startswith("/")}
             shutil.rmtree(self.home / "anew")
-        self.wanted = ANEW[name]
+        self.wanted, self.published = ANEW[name], name
+        shutil.rmtree(self.kept, ignore_errors=True)
+        shutil.copytree(self.source, self.kept)
         assert self.seen() == self.wanted
 
     def seen(self) -> dict[str, bytes] | None:
@@ -211,5 +292,8 @@ def run(n: int, seed: int) -> Score:
         failures.append(f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
     if KILLS.fired == fired:
         failures.append("no kill fired")
-    said = f"build, kill, go on, deliver, update, replace in any order, {_STEPS} steps each"
+    said = (
+        "build, kill, go on, deliver, update, replace, damage, verify, repair in any order, "
+        f"{_STEPS} steps each"
+    )
     return Score("machine", said, 0 if failures else n, n, seed, dict(COUNTS), tuple(failures))

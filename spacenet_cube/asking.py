@@ -1,0 +1,163 @@
+"""Asking: what a command line asks for, as plans, executors and ways to reach storage.
+
+Heavy imports wait until something is asked for, so that ``--help`` answers at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from spacenet_cube.errors import MissingExtraError, RecipeError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from rich.progress import Progress
+
+    from spacenet_cube.core.access import StorageOptions
+    from spacenet_cube.core.cost import Sample
+    from spacenet_cube.core.plan import Plan
+    from spacenet_cube.core.progress import Progress as Tell
+    from spacenet_cube.core.recipe import Product
+    from spacenet_cube.core.wanted import Area
+    from spacenet_cube.surveying import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the command line says of how source and target are reached."""
+
+    source: str | None
+    source_options: Sequence[str] | None
+    target_options: Sequence[str] | None
+    staging: str | None
+    requester_pays: bool
+    pin: bool = False
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Options of the source, by name."""
+        from spacenet_cube.core.access import options_of_pairs
+
+        paying = {"requester_pays": "true"} if self.requester_pays else {}
+        return options_of_pairs(self.source_options or ()) | paying
+
+    @property
+    def target(self) -> dict[str, str]:
+        """Options of the target, by name."""
+        from spacenet_cube.core.access import options_of_pairs
+
+        return options_of_pairs(self.target_options or ())
+
+    @property
+    def to_read(self) -> "StorageOptions":
+        """How a cube is reached: as said, else as the environment says."""
+        from spacenet_cube.storage import from_environment
+
+        return from_environment("target").over(self.target)
+
+
+@contextmanager
+def plan_of(
+    cube: str | None,
+    name: str | None,
+    profile: str | None,
+    scratch: Path | None,
+    access: Access,
+    area: "Area | None",
+) -> Iterator[tuple["Plan | None", "Tell | None"]]:
+    """The plan that a cube was built by, made anew; none where no cube is given."""
+    from spacenet_cube.inventory import origin
+    from spacenet_cube.terminal import Bars, bars
+    from spacenet_cube.verifying import located
+
+    if cube is None:
+        with bars() as shown:
+            yield None, Bars(shown, "verify").tell
+        return
+    told = origin(located(cube, access.to_read))
+    wanted = (name or told.recipe, [told.product], profile or told.profile)
+    pinned = replace(access, pin=told.pinned)
+    with plans_of(*wanted, scratch, pinned, area) as (planned, shown):
+        yield planned[0][0], Bars(shown, told.product).tell
+
+
+@contextmanager
+def executor_of(
+    scheduler: str | None, worker_env: Sequence[str], workers: int | None
+) -> Iterator["Executor | None"]:
+    """The executor of a Dask cluster; none where no scheduler is named."""
+    if scheduler is None:
+        if worker_env:
+            raise RecipeError(
+                "--worker-env is for Dask workers; name their --scheduler, or drop it"
+            )
+        yield None
+        return
+    if workers is not None:
+        typer.echo("--workers is not used: the cluster has its own", err=True)
+    try:
+        from spacenet_cube.distributing import connect
+    except ImportError as error:
+        raise MissingExtraError(
+            f"--scheduler needs Dask's cluster part ({error}); pip install 'spacenet-cube[cluster]'"
+        ) from error
+    with connect(scheduler, worker_env=worker_env) as executor:
+        yield executor
+
+
+@contextmanager
+def plans_of(
+    name: str,
+    products: Sequence[str] | None,
+    profile: str | None,
+    scratch: Path | None,
+    access: Access,
+    area: "Area | None",
+) -> Iterator[tuple[list[tuple["Plan", "Survey"]], "Progress"]]:
+    """Plans of the products asked for; what was unpacked for them is gone afterwards."""
+    from spacenet_cube.building import target_location
+    from spacenet_cube.core.plan import plan
+    from spacenet_cube.likeness import reference_grid
+    from spacenet_cube.recipes import load_recipe
+    from spacenet_cube.scratch import scratch_folder
+    from spacenet_cube.surveying import survey
+    from spacenet_cube.terminal import Bars, bars
+
+    recipe = load_recipe(name)
+    recipe = recipe if area is None else recipe.with_area(area)
+    wanted = [recipe.product(p) for p in products or ()] or list(recipe.products)
+    if profile is not None:
+        wanted = [product.with_profile(profile) for product in wanted]
+    staging = target_location(access.staging, access.target) if access.staging else None
+    with bars() as shown, scratch_folder(scratch) as folder:
+
+        def scenes_of(product: "Product") -> "Survey":
+            return survey(
+                recipe,
+                product,
+                source=access.source,
+                source_options=access.said,
+                staging=staging,
+                scratch=folder / product.name,
+                pin=access.pin,
+                progress=Bars(shown, product.name).tell,
+            )
+
+        planned = []
+        for product in dict.fromkeys(wanted):
+            reference = reference_grid(recipe, product, scenes_of)
+            found = scenes_of(product)
+            planned.append((plan(recipe, product, found, reference=reference), found))
+        yield planned, shown
+
+
+def sampled(planned: "Plan", scratch: Path | None) -> "Sample":
+    """What some windows of the sources are measured to take."""
+    from spacenet_cube.estimating import estimate
+
+    return estimate(planned, scratch)
