@@ -20,9 +20,9 @@ from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.records import Record
 from spacenet_cube.core.versions import repository_path
-from spacenet_cube.errors import StoreError
+from spacenet_cube.errors import CubeExistsError, StoreError
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.locking import Lock, hold
+from spacenet_cube.locking import Lock, drop_claims, hold
 from spacenet_cube.publish import discard, publish, tidy, unpublish, what_stands
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch, pool_of, run_all
@@ -111,7 +111,11 @@ def build(  # noqa: PLR0913 - each is a choice of its own
         run = runner(plan, cube, means)
         build_version(plan, cube, replaces=replace, break_lock=break_lock, run=run)
         return cube.url
-    first_step(cube.url, wanted, what_stands(cube, replace=replace))
+    try:
+        first_step(cube.url, wanted, what_stands(cube, replace=replace))
+    except CubeExistsError:
+        drop_claims(cube)
+        raise
     with hold(cube, break_lock=break_lock) as lock:
         if make_way(plan, cube, wanted):
             carry_out(plan, cube, means, lock)

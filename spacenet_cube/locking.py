@@ -160,6 +160,21 @@ def hold(cube: Location, *, break_lock: bool = False) -> Iterator[Lock]:
         lock.release()
 
 
+def drop_claims(cube: Location) -> None:
+    """Remove what a builder left that died after it had published, just before its claim went.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is; where its builder lives, or the store fails, nothing is done.
+    """
+    with suppress(StoreError, *FAULTS):
+        if entries(_folder(cube)):
+            # Who holds it removes every older claim, and its own at the end.
+            with hold(cube):
+                pass
+
+
 def _folder(cube: Location) -> Location:
     return cube.beside(".build") / "lock"
 

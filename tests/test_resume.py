@@ -341,6 +341,24 @@ def test_a_lock_whose_holder_is_gone_is_taken_over(gone, source, wanted, tmp_pat
     assert content(url) == wanted
 
 
+def test_a_claim_left_beside_a_published_cube_goes_but_not_one_that_lives(source, wanted, tmp_path):
+    plan = plan_of(source)
+    url = sc.build(plan, tmp_path / "out")
+    lock = target_location(tmp_path / "out") / plan.cube_path
+    place = lock.beside(".build") / "lock" / claim_name(1)
+
+    create(place, claim().content)
+    with pytest.raises(sc.CubeExistsError):
+        sc.build(plan, tmp_path / "out")
+    assert place.exists()
+    place.remove()
+
+    create(place, claim(beat_s=time.time() - 100).content)
+    with pytest.raises(sc.CubeExistsError):
+        sc.build(plan, tmp_path / "out")
+    assert content(url) == wanted
+
+
 def test_a_lock_is_broken_when_asked_and_its_holder_stops(source, tmp_path, monkeypatch):
     monkeypatch.setattr("spacenet_cube.locking.BEAT_S", 0.05)
     plan = plan_of(source)
