@@ -341,6 +341,31 @@ def _difference(wanted: Written, found: Entry | None) -> str:
     return f"{wanted.key} has the tag {found.etag} and not {wanted.etag}"
 
 
+def drop_drafts(cube: Location, known: Manifest) -> bool:
+    """Remove what was begun to be written beside objects of a cube, and never got their names.
+
+    Parameters
+    ----------
+    cube
+        Where the cube is; this process holds its lock.
+    known
+        What belongs to it.
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+
+    Raises
+    ------
+    FAULTS
+        If the store refuses or fails.
+    """
+    drafts = {key for key in entries(cube) if key.endswith(_DRAFT)} - set(known.by_key)
+    remove_keys(cube, drafts)
+    return bool(drafts)
+
+
 def tidy(cube: Location) -> None:
     """Remove what a published cube has no use for: old manifests, drafts, and the ledger.
 
@@ -358,8 +383,7 @@ def tidy(cube: Location) -> None:
     assert root is not None, "only a published cube is tidied"
     known = published_manifest(cube, root)
     try:
-        drafts = {key for key in entries(cube) if key.endswith(_DRAFT)}
-        remove_keys(cube, drafts - set(known.by_key))
+        drop_drafts(cube, known)
         named = place(known.digest).removeprefix(".manifest/")
         beside = cube.beside(".manifest")
         remove_keys(beside, set(entries(beside)) - {named})

@@ -31,6 +31,7 @@ from spacenet_cube.core.remaking import Remake, documents, remakes
 from spacenet_cube.errors import RecipeError, StoreError, VerifyError
 from spacenet_cube.inventory import read_or_none, take_inventory
 from spacenet_cube.locking import hold
+from spacenet_cube.publish import drop_drafts
 from spacenet_cube.running import each_of
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
@@ -111,7 +112,7 @@ def repair(
     -------
     Repaired
         What was rewritten, and what verifying finds afterwards.  Objects that no build knows
-        stay where they are.
+        stay where they are, but for drafts of a build or repair that was killed.
 
     Raises
     ------
@@ -145,12 +146,13 @@ def repair(
         return Repaired(where.url, (), 0, before)
     with hold(where, break_lock=break_lock):
         held = take_inventory(where, count).holdings
+        drafts = _drop_drafts(where, held)
         if held.manifest is None:
             written = _manifest_anew(where, held)
         else:
             _refuse_other_plan(plan, held)
             written = _objects_anew(plan, where, held, before, count, scratch, progress)
-        after = look() if written else before
+        after = look() if written or drafts else before
     return Repaired(where.url, tuple(written), sum(written.values()), after)
 
 
@@ -178,6 +180,16 @@ def _manifest_anew(cube: Location, held: Holdings) -> dict[str, int]:
     except FAULTS as error:
         raise _failed(cube, error) from error
     return {there.url: len(made.content)}
+
+
+def _drop_drafts(cube: Location, held: Holdings) -> bool:
+    """Remove what a repair that was killed had begun to write."""
+    if held.manifest is None:
+        return False
+    try:
+        return drop_drafts(cube, held.manifest)
+    except FAULTS as error:
+        raise _failed(cube, error) from error
 
 
 def _failed(cube: Location, error: BaseException) -> StoreError:

@@ -70,8 +70,8 @@ def _holds(where: Location, content: bytes) -> bool:
 def _link(final: Path, content: bytes) -> bool:
     """Make a file whole and on the disk, and only then give it its name."""
     draft = final.with_name(f".{final.name}.{uuid4().hex}.partial")
-    _write(draft, content)
     try:
+        _write(draft, content)
         os.link(draft, final)
     except FileExistsError:
         return False

@@ -199,7 +199,7 @@ class Cube(RuleBasedStateMachine):
         """Verifying names what is damaged, and nothing else; it changes nothing."""
         before = self.seen()
         named = {fault.key for fault in sc.verify(self.cube, level="full", workers=1).faults}
-        assert named == self.hurt()
+        assert {key for key in named if not key.endswith(".partial")} == self.hurt()
         assert self.seen() == before
         COUNTS["verified"] += 1
 
@@ -225,6 +225,7 @@ class Cube(RuleBasedStateMachine):
         else:
             # Where sources changed elsewhere only, too: what is made proves itself by its digest.
             assert self.seen() == self.wanted
+            assert sc.verify(self.cube, level="list", workers=1).is_sound
             COUNTS["repaired"] += hurt != set()
         finally:
             KILLS.disarm()
