@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import Begun, begun, first_step
 from spacenet_cube.core.inputs import COORDINATES
-from spacenet_cube.core.plan import Plan
+from spacenet_cube.core.plan import Plan, halves_held
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.records import Record
 from spacenet_cube.core.versions import repository_path
@@ -387,7 +387,9 @@ def work(
         pool_of(means.executor, means.workers) as pool,
     ):
         # Other machines do not share this one's mirrors: their units stage for themselves.
-        here = Here(stage, means.workers) if means.executor is None else None
+        here = None
+        if means.executor is None:
+            here = Here(stage, means.workers, halves_held(means.workers))
         do = partial(do_task, plan, cube, here=here, recorder=recorder)
         try:
             return run_all(

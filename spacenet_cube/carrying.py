@@ -20,7 +20,7 @@ class Carried:
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self._held = most, dict[tuple[int, Block], Pixels]()
+        self.most, self._held = most, dict[tuple[int, Block], Pixels]()
         self._lock = threading.Lock()
 
     def keep(self, level: int, block: Block, pixels: Pixels) -> None:
@@ -37,7 +37,7 @@ class Carried:
         """
         with self._lock:
             self._held[level, block] = pixels
-            while len(self._held) > self._most:
+            while len(self._held) > self.most:
                 del self._held[next(iter(self._held))]
 
     def fetch(self, level: int, block: Block) -> Pixels | None:

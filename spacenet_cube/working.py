@@ -19,7 +19,7 @@ from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.memory import Memory
 from spacenet_cube.core.mosaic import Pixels, mosaic
 from spacenet_cube.core.overview import halve
-from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan, halves_held
+from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.tasks import Task, half
 from spacenet_cube.core.units import Unit
@@ -52,11 +52,13 @@ class Here:
         Mirrors of remote scenes.
     workers
         How many tasks may compute at once; others wait for the disk meanwhile.
+    halves
+        How many halves of shards are held for tasks that follow.
     """
 
-    def __init__(self, stage: Stage | None = None, workers: int = 1) -> None:
+    def __init__(self, stage: Stage | None = None, workers: int = 1, halves: int = 0) -> None:
         self.stage, self._stopped, self.memory = stage, threading.Event(), Memory()
-        self.carried, self._room = Carried(halves_held(workers)), threading.Semaphore(workers)
+        self.carried, self._room = Carried(halves), threading.Semaphore(workers)
 
     def stop(self) -> None:
         """Let no task write or begin anything more."""
@@ -312,7 +314,7 @@ def build_unit(
 
 def _carry(plan: Plan, level: int, block: Block, pixels: Pixels, here: Here) -> None:
     """Halve a shard while its pixels are at hand, for whoever makes the next overview of it."""
-    if level + 1 < len(plan.levels):
+    if here.carried.most and level + 1 < len(plan.levels):
         here.carried.keep(level + 1, half(block), halve(pixels, plan.product.nodata))
 
 

@@ -51,7 +51,7 @@ def test_a_cube_is_the_same_whether_halves_are_handed_on_or_read_back(kind, tmp_
     monkeypatch.setattr(LevelArrays, "read", reading)
     handed_on = content(sc.build(plan, tmp_path / "one", workers=2))
     assert not read_back
-    monkeypatch.setattr("spacenet_cube.working.halves_held", lambda _workers: 0)
+    monkeypatch.setattr("spacenet_cube.building.halves_held", lambda _workers: 0)
     again = content(sc.build(plan, tmp_path / "two", workers=2))
 
     assert bool(read_back) == (len(plan.levels) > 2)

@@ -1,0 +1,12 @@
+"""The machine of states as ``make torture`` runs it: 200 sequences of 50 steps, under ten seeds."""
+
+import pytest
+
+from tests.torture import machine
+
+
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_whatever_is_done_in_any_order_the_cube_is_whole_or_not_there(seed: int):
+    score = machine.run(20, seed)
+
+    assert score.held, score.failures
