@@ -1,4 +1,4 @@
-"""The machine of states as ``make torture`` runs it: half of its 200 sequences of 50 steps, under ten seeds."""
+"""The machine of states as ``make torture`` runs it: half of its sequences, under ten seeds."""
 
 import pytest
 
