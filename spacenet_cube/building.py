@@ -107,15 +107,11 @@ def build(  # noqa: PLR0913 - each is a choice of its own
     """
     cube, wanted = cube_location(plan, to, target_options), begun(plan, replaces=replace)
     means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
+    _check(plan, cube, wanted)
     if cube.address is not None:
         run = runner(plan, cube, means)
         build_version(plan, cube, replaces=replace, break_lock=break_lock, run=run)
         return cube.url
-    try:
-        first_step(cube.url, wanted, what_stands(cube, replace=replace))
-    except CubeExistsError:
-        drop_claims(cube)
-        raise
     with hold(cube, break_lock=break_lock) as lock:
         if make_way(plan, cube, wanted):
             carry_out(plan, cube, means, lock)
@@ -189,11 +185,20 @@ def check_target(
     StoreError
         If the target cannot be reached, or a build of another plan was begun there.
     """
-    cube, wanted = cube_location(plan, to, target_options), begun(plan, replaces=replace)
-    if cube.address is not None:
-        check_version(plan, cube, replaces=replace)
-        return
-    first_step(cube.url, wanted, what_stands(cube, replace=replace))
+    cube = cube_location(plan, to, target_options)
+    _check(plan, cube, begun(plan, replaces=replace))
+
+
+def _check(plan: Plan, cube: Location, wanted: Begun) -> None:
+    """Refuse a build that may not begin; a dead builder's claim on what stands there goes."""
+    try:
+        if cube.address is not None:
+            check_version(plan, cube, replaces=wanted.replaces)
+        else:
+            first_step(cube.url, wanted, what_stands(cube, replace=wanted.replaces))
+    except CubeExistsError:
+        drop_claims(cube)
+        raise
 
 
 def target_location(

@@ -133,7 +133,6 @@ def build_version(
         If the target refuses or fails, or another builder is at work or was quicker.
     """
     wanted = begun(plan, replaces=replaces)
-    check_version(plan, cube, replaces=replaces)
     with hold(cube, break_lock=break_lock) as lock:
         state = _state(cube, replaces=replaces)
         step = _step(cube, wanted, state)

@@ -13,12 +13,14 @@ from pathlib import Path
 from struct import pack
 from time import process_time
 from typing import Any
+from unittest.mock import Mock
 
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
 from fsspec.utils import glob_translate
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.errors import RasterioIOError
 
 import spacenet_cube as sc
 from spacenet_cube.building import build
@@ -28,6 +30,7 @@ from spacenet_cube.core.patterns import matches
 from spacenet_cube.core.plan import plan
 from spacenet_cube.core.tiff import Structure, TiffError
 from spacenet_cube.errors import CubeError, RecipeError, SourceError, StoreError
+from spacenet_cube.read import open_raster
 from spacenet_cube.recipes import parse_recipe
 from spacenet_cube.storage import locate
 from spacenet_cube.storage.secrets import public, sealed, unsealed
@@ -166,10 +169,11 @@ def test_a_raster_that_claims_what_it_cannot_hold_is_refused_by_its_tables(
 
 
 def test_a_large_strip_that_unfolds_as_imagery_does_is_read() -> None:
-    stored = 50 << 20
-    _structure(block_yx=(16_000, 16_000), shape_yx=(16_000, 16_000), sizes=[stored]).refuse_absurd(
-        stored + 100
-    )
+    stored, edge = 50 << 20, (16_000, 16_000)
+    _structure(block_yx=edge, shape_yx=edge, sizes=[stored]).refuse_absurd(stored + 100)
+
+    with pytest.raises(TiffError, match="unfolds"):
+        _structure(block_yx=edge, shape_yx=edge, sizes=[stored >> 10]).refuse_absurd(stored + 100)
 
 
 @pytest.mark.parametrize(
@@ -337,3 +341,18 @@ def test_a_short_run_of_the_torture_holds(row: str, n: int) -> None:
 
     assert score.held, score.failures
     assert score.n >= min(n, 20)
+
+
+def test_a_disk_that_fails_is_named_where_gdal_takes_the_file_for_another_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"not read")
+    why = OSError(5, "Input/output error")
+    monkeypatch.setattr(Path, "open", Mock(side_effect=why))
+
+    with (
+        pytest.raises(RasterioIOError, match=r"a\.tif: Input/output error"),
+        open_raster(str(path)),
+    ):
+        pass

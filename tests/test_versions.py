@@ -24,10 +24,12 @@ from typer.testing import CliRunner
 
 import spacenet_cube as sc
 from spacenet_cube import versioning
+from spacenet_cube.building import check_target
 from spacenet_cube.cli import app
+from spacenet_cube.core.claims import Claim, Holder, claim_name
 from spacenet_cube.core.tasks import tasks
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import Repository, entries, locate
+from spacenet_cube.storage import Repository, create, entries, locate
 from spacenet_cube.storage.address import Address, parse_address
 from spacenet_cube.storage.draft import Draft
 from spacenet_cube.storage.repository import MovedError, library
@@ -242,6 +244,19 @@ def test_a_published_cube_is_not_replaced_unasked(source, to):
     with pytest.raises(sc.CubeExistsError, match="add --replace"):
         sc.build(plan_of(source), to)
     assert len(sc.history(cube)) == 1
+
+
+def test_a_dead_builders_claim_on_a_published_cube_goes_when_the_next_is_refused(source, to):
+    planned = plan_of(source)
+    cube = sc.build(planned, to)
+    gone = Claim("abc", Holder("me@elsewhere", "elsewhere", 1, "1"), since_s=0.0, beat_s=0.0)
+    place = locate(cube).beside(".build") / "lock" / claim_name(1)
+    create(place, gone.content)
+
+    with pytest.raises(sc.CubeExistsError):
+        check_target(planned, to)
+
+    assert not place.exists()
 
 
 def test_nothing_partial_is_ever_seen(source, to):
