@@ -369,14 +369,17 @@ def build_overview(
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
     source, nodata = level_arrays(plan, level - 1, cube, below_store or store), plan.product.nodata
     edge, mine = source.shard_px, here or Here()
-    with mine.memory.lend(plan, (edge, edge), block) as made:
-        # A shard at a time: so the overviews need no more memory than the units.
+    lend = mine.memory.lend
+    with lend(plan, (edge, edge), block) as made:
+        # A shard at a time, in memory that units use: so overviews need no more than they do.
         for shard in blocks((below.height, below.width), edge):
             part = Block(top + shard.row, left + shard.col, shard.height, shard.width)
             place = made.part(half(shard))
             carried = mine.carried.fetch(level, half(part))
             if carried is None:
-                halve(source.read(part), nodata, out=place)
+                with lend(plan, (edge, SHARDS_PER_UNIT * edge), part) as lent:
+                    source.read(part, lent)
+                    halve(lent, nodata, out=place)
             else:
                 place.image[...], place.source_index[...] = carried.image, carried.source_index
         level_arrays(plan, level, cube, store).write(block, made)

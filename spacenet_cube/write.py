@@ -4,7 +4,7 @@ The arrays are made from the plan's documents, which are not stored yet.  So a c
 is being written has no metadata at all, and nothing can open it by mistake.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import StorePath
 
 from spacenet_cube.core.documents import ArraySpec, coordinate_arrays, pixel_arrays
@@ -89,7 +90,8 @@ class LevelArrays:
         for part in blocks((block.height, block.width), self.shard_px):
             there = Block(block.row + part.row, block.col + part.col, part.height, part.width)
             try:
-                old = self._decoded(lambda there=there: np.asarray(self.source_index[there.yx]))  # type: ignore[misc]
+                old = np.empty((there.height, there.width), self.source_index.dtype)
+                self._decode(self.source_index, there.yx, old)
                 self.source_index[there.yx] = table[old]
             except (*FAULTS, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
                 raise StoreError(
@@ -97,18 +99,15 @@ class LevelArrays:
                     "run the same command again"
                 ) from error
 
-    def read(self, block: Block) -> Pixels:
+    def read(self, block: Block, out: Pixels) -> None:
         """Read a block back.
 
         Parameters
         ----------
         block
             Pixels of the level.
-
-        Returns
-        -------
-        Pixels
-            Image (band, y, x) and source_index (y, x).
+        out
+            Where to put them, of the block's size: image (band, y, x) and source_index (y, x).
 
         Raises
         ------
@@ -116,22 +115,22 @@ class LevelArrays:
             If a chunk is missing or damaged.
         """
         try:
-            return Pixels(
-                self._decoded(lambda: np.asarray(self.image[:, *block.yx])),
-                self._decoded(lambda: np.asarray(self.source_index[block.yx])),
-            )
+            self._decode(self.image, (slice(None), *block.yx), out.image)
+            self._decode(self.source_index, block.yx, out.source_index)
         except (*FAULTS, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
             raise StoreError(
                 f"reading {block} of {self.image.path} back from {self.cube.url} failed: "
                 f"{self.cube.told(error)}; run the same command again"
             ) from error
 
-    def _decoded(self, read: Callable[[], Numbers]) -> Numbers:
+    def _decode(self, array: zarr.Array[Any], place: tuple[slice, ...], out: Numbers) -> None:
         """Read, and again where a chunk's check sum fails, which the way here may have caused."""
+        buffer = default_buffer_prototype().nd_buffer.from_ndarray_like(out)
         for _ in range(0 if self.cube.is_local else self.cube.options.retries):
             with suppress(ValueError, RuntimeError):
-                return read()
-        return read()
+                array.get_basic_selection(place, out=buffer)
+                return
+        array.get_basic_selection(place, out=buffer)
 
 
 def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:

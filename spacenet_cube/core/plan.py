@@ -52,7 +52,8 @@ _COMBINE_COPIES = 12
 def halves_held(workers: int) -> int:
     """How many halves of shards a build holds at most, until the next overview needs them.
 
-    Three of two levels wait for their fourth, and each worker makes another.
+    Three wait for their fourth, and each worker makes another; those of higher levels, which
+    are oldest, may have to be read back.
 
     Parameters
     ----------
@@ -67,9 +68,9 @@ def halves_held(workers: int) -> int:
     Examples
     --------
     >>> halves_held(2)
-    8
+    5
     """
-    return 3 * 2 + workers
+    return 3 + workers
 
 
 @dataclass(frozen=True)

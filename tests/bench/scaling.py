@@ -20,6 +20,10 @@ GRIDS_YX = ((1, 1), (2, 2))
 """Source files of the two products: north to south, and west to east."""
 
 
+def _files(grid_yx: tuple[int, int]) -> int:
+    return grid_yx[0] * grid_yx[1]
+
+
 def run(size: int, repeats: int, folder: Path, console: Console) -> dict[str, Any]:
     """Build one source file, then four of the same size, and compare the peaks.
 
@@ -28,8 +32,9 @@ def run(size: int, repeats: int, folder: Path, console: Console) -> dict[str, An
     size
         Edge of a source file, pixels.
     repeats
-        Builds of each product; the highest peak counts, because workers seldom all hold
-        the most they can at the same time.
+        Builds of the larger product; the highest peak counts, because workers seldom all hold
+        the most they can at the same time.  The smaller is built so much more often that as
+        many units are built of both, and so both have as many chances of that.
     folder
         Where sources and outputs go.
     console
@@ -47,7 +52,7 @@ def run(size: int, repeats: int, folder: Path, console: Console) -> dict[str, An
         write_corpus(corpus)
         arguments = [str(number) for number in (size, 0, *grid_yx)]
         readings: list[Reading] = []
-        for _ in range(repeats):
+        for _ in range(repeats * _files(GRIDS_YX[-1]) // _files(grid_yx)):
             readings.append(measure("ours", corpus, arguments, folder / "ours"))
             shutil.rmtree(folder / "ours")
         products.append(
