@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import s3fs
+from zarr.core.sync import sync
 
 CEPH_PROGRAMS = ("radosgw", "ceph-mon", "ceph-osd", "radosgw-admin", "monmaptool", "ceph")
 _HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "proxy-authorization"}
@@ -85,6 +86,17 @@ def filesystem(endpoint: str) -> s3fs.S3FileSystem:
         use_listings_cache=False,
         config_kwargs={"s3": {"addressing_style": "path"}},
     )
+
+
+def forget_clients() -> None:
+    """Drop the clients that s3fs keeps, as a new process would have none.
+
+    zarr makes its own, which run in its loop and which s3fs leaves to their maker to close.
+    """
+    for fs in list(s3fs.S3FileSystem._cache.values()):  # noqa: SLF001 - s3fs has no public way
+        if fs.asynchronous and fs._s3 is not None:  # noqa: SLF001
+            sync(fs._s3.close())  # noqa: SLF001
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @dataclass

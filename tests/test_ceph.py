@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import s3fs
 
 import spacenet_cube as sc
 from spacenet_cube.core.recipe import Product
 from spacenet_cube.storage import entries, locate
-from tests.s3_servers import ceph, filesystem, missing_ceph
+from tests.s3_servers import ceph, filesystem, forget_clients, missing_ceph
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -79,7 +78,7 @@ def _signed_as_guest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPACENET_CUBE_CACHE", str(tmp_path / "cache"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_clients()
 
 
 def vegas() -> tuple[sc.Recipe, Product]:
