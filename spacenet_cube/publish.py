@@ -5,7 +5,9 @@ was written was compared with what is there, and removed first when a cube is re
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found
@@ -30,6 +32,7 @@ from spacenet_cube.storage import FAULTS, Location, create, entries, remove_keys
 ROOT = "zarr.json"
 
 _NAMED = 3
+_WRITERS = 8
 _DRAFT = ".partial"
 
 
@@ -276,8 +279,10 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
     try:
         wanted = {one.key: one for one in written}
         _compare(cube, wanted, also=small)
+        with ThreadPoolExecutor(_WRITERS, "documents") as pool:
+            done = pool.map(lambda key: write_durably(cube / key, small[key]), small)
+            deque(done, maxlen=0)
         for key, content in small.items():
-            write_durably(cube / key, content)
             stored = Stored.of(key, content)
             wanted[key] = Written(stored.key, stored.size_bytes, stored.sha256)
         _compare(cube, wanted)

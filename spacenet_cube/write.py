@@ -4,7 +4,9 @@ The arrays are made from the plan's documents, which are not stored yet.  So a c
 is being written has no metadata at all, and nothing can open it by mistake.
 """
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,8 @@ from spacenet_cube.storage import FAULTS, Location, array_settings
 
 Numbers = npt.NDArray[Any]
 """Pixels or scene numbers."""
+
+_WRITERS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,10 +187,18 @@ def write_coordinates(plan: Plan, cube: Location, store: Store) -> None:
     StoreError
         If the store refuses or fails.
     """
+    arrays = [
+        (_array(store, _path(level, name), spec), values)
+        for level in range(len(plan.levels))
+        for name, (spec, values) in coordinate_arrays(plan, level).items()
+    ]
+
+    def fill(array: zarr.Array[Any], values: Numbers) -> None:
+        array[...] = values
+
     try:
-        for level in range(len(plan.levels)):
-            for name, (spec, values) in coordinate_arrays(plan, level).items():
-                _array(store, _path(level, name), spec)[...] = values
+        with ThreadPoolExecutor(_WRITERS, "coordinates") as pool:
+            deque(pool.map(fill, *zip(*arrays, strict=True)), maxlen=0)
     except FAULTS as error:
         raise StoreError(
             f"writing the coordinates of {cube.url} failed: {cube.told(error)}; free space or mend "

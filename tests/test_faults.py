@@ -3,6 +3,7 @@
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from zarr.core.buffer import default_buffer_prototype
 from spacenet_cube.core.etags import proves, tag_of
 from spacenet_cube.storage import FAULTS, Location, locate, stream
 from spacenet_cube.storage import s3 as s3_module
+from spacenet_cube.storage.clients import patience
 from spacenet_cube.storage.faults import ChangedError
+from spacenet_cube.storage.pace import SLOWEST_BYTES_S, Pace
 from tests.chaos_proxy import KINDS, Chaos, chaos, fitting
 from tests.s3_servers import filesystem, moto
 
@@ -164,6 +167,32 @@ def test_a_fault_that_stays_is_named_with_its_object_and_tries(work, path, place
     assert "3 tries in" in told
     assert place.url.removeprefix("s3://") in told
     assert len(told.splitlines()) == 1
+
+
+def test_a_large_object_goes_up_at_the_pace_of_others_and_then_with_time_in_hand(
+    place, proxy, server, monkeypatch
+):
+    large, asked = CONTENT * 8, []
+    monkeypatch.setattr(s3_module, "_pace", cache(lambda *_: Pace()))
+
+    def noting(timeout_s, size_bytes, **how):
+        if size_bytes == len(large):
+            asked.append(how["bytes_s"])
+        return patience(timeout_s, size_bytes, **how)
+
+    monkeypatch.setattr(s3_module, "patience", noting)
+    for number in range(5):
+        (place / f"large-{number}").write_bytes(large)
+    quick = asked[-1]
+    proxy.set(rate=1.0, kinds=["503"], paths=["put"], most=1)
+    (place / "last").write_bytes(large)
+
+    assert asked[:4] == [SLOWEST_BYTES_S] * 4
+    assert quick > SLOWEST_BYTES_S
+    assert asked[5] > SLOWEST_BYTES_S
+    assert asked[6:] == [SLOWEST_BYTES_S]
+    assert proxy.fired() == {"503 put": 1}
+    assert stored(server, place)["last"] == large
 
 
 def test_a_stall_is_cut_and_not_waited_out(place, proxy):

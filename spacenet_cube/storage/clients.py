@@ -21,13 +21,14 @@ from obstore.store import S3Store
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.errors import StoreError
+from spacenet_cube.storage.pace import SLOWEST_BYTES_S
 
 _CREDENTIALS_LAST = timedelta(minutes=5)
 _FALLBACK_REGION = "us-east-1"
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FORKED = [False]
-_SLOWEST_BYTES_S = 256 << 10
 _SMALL_BYTES = 1 << 20
+_SHORTEST_S = 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class Patience:
     """Longest time for the whole of it."""
 
 
-def patience(timeout_s: float, size_bytes: int, *, writes: bool = False) -> Patience:
+def patience(
+    timeout_s: float, size_bytes: int, *, writes: bool = False, bytes_s: int = SLOWEST_BYTES_S
+) -> Patience:
     """How long to wait for a request that carries so many bytes.
 
     Parameters
@@ -52,12 +55,13 @@ def patience(timeout_s: float, size_bytes: int, *, writes: bool = False) -> Pati
         Bytes of the larger of request and answer.
     writes
         Whether the bytes go up: then the client hears nothing until all are sent.
+    bytes_s
+        Bytes a second under which a connection counts as stalled, a power of two.
 
     Returns
     -------
     Patience
-        Under 256 KiB/s a connection counts as stalled.  Sizes are rounded up to powers of
-        two, so that few clients are needed.
+        Sizes are rounded up to powers of two, so that few clients are needed.
 
     Examples
     --------
@@ -65,10 +69,12 @@ def patience(timeout_s: float, size_bytes: int, *, writes: bool = False) -> Pati
     Patience(silence_s=60, whole_s=124.0)
     >>> patience(60, 100)
     Patience(silence_s=60, whole_s=60)
+    >>> patience(60, 16 << 20, writes=True, bytes_s=16 << 20)
+    Patience(silence_s=61.0, whole_s=61.0)
     """
     if size_bytes <= _SMALL_BYTES:
         return Patience(timeout_s, timeout_s)
-    whole_s = timeout_s + (1 << (size_bytes - 1).bit_length()) / _SLOWEST_BYTES_S
+    whole_s = timeout_s + max((1 << (size_bytes - 1).bit_length()) / bytes_s, _SHORTEST_S)
     return Patience(whole_s if writes else timeout_s, whole_s)
 
 

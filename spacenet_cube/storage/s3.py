@@ -5,9 +5,10 @@ agree, a whole object is compared with its tag, and what was stored is compared 
 it got, where nothing else vouches for the bytes: over plain http (DESIGN.md, Faults).
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from spacenet_cube.storage.clients import (
     trying_once,
 )
 from spacenet_cube.storage.faults import FAULTS
+from spacenet_cube.storage.pace import SLOWEST_BYTES_S, Pace
 from spacenet_cube.storage.retrying import persist, settle
 
 Found = dict[str, tuple[int, str | None]]
@@ -35,7 +37,14 @@ Found = dict[str, tuple[int, str | None]]
 _UPLOAD_PART_BYTES = 16 << 20
 _UPLOADS_AT_ONCE = 4
 _UNKNOWN_BYTES = 64 << 20
+_TELLING_BYTES = 256 << 10
 _DELETED_AT_ONCE = 1000
+
+
+@cache
+def _pace(_bucket: str, _options: StorageOptions) -> Pace:
+    """The pace of uploads to a bucket, one for all who write there."""
+    return Pace()
 
 
 class S3Bucket:
@@ -61,8 +70,19 @@ class S3Bucket:
         said = self.options.read_twice
         return resolved(self.options)[0].startswith("http:") if said is None else said
 
-    def _client(self, size_bytes: int, *, writes: bool = False, inner_retries: int = 0) -> S3Store:
-        waits = patience(self.options.timeout_s, size_bytes, writes=writes)
+    @property
+    def _pace(self) -> Pace:
+        return _pace(self.name, self.options)
+
+    def _client(
+        self,
+        size_bytes: int,
+        *,
+        writes: bool = False,
+        inner_retries: int = 0,
+        bytes_s: int = SLOWEST_BYTES_S,
+    ) -> S3Store:
+        waits = patience(self.options.timeout_s, size_bytes, writes=writes, bytes_s=bytes_s)
         return client(self.name, self.options, waits, inner_retries=inner_retries)
 
     def persist[T](self, key: str, once: Callable[[], T]) -> T:
@@ -131,10 +151,15 @@ class S3Bucket:
 
     def write(self, key: str, content: Any) -> str | None:  # noqa: ANN401 - whatever holds bytes
         """Store an object by one PUT, and make sure that it is what was sent; its tag."""
+        # The first try is given up early; those after it have time, should all have become slow.
+        waits = iter([self._pace.bytes_s])
 
         def once() -> str | None:
-            up = self._client(len(content), writes=True)
+            up = self._client(len(content), writes=True, bytes_s=next(waits, SLOWEST_BYTES_S))
+            begun = time.monotonic()
             tag = _plain(put(up, key, content, use_multipart=False)["e_tag"])
+            if len(content) >= _TELLING_BYTES:
+                self._pace.note(len(content), time.monotonic() - begun)
             if self.doubts and not proves(tag, content):
                 self._compare(key, content)
             return tag

@@ -70,7 +70,7 @@ def run(n: int, seed: int) -> Score:
     failures: list[str] = []
     fired: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, _signed(Path(folder)), ExitStack() as held:
-        corpus, edge_px = Path(folder, "corpus"), 512 if n < _FEW else 2048
+        corpus, edge_px = Path(folder, "corpus"), 512 if n < _FEW else 4096
         sc.write_sample(corpus, aois=["AOI_2_Vegas"], products=["MUL"], tile_size=edge_px)
         servers = {"moto": held.enter_context(moto())}
         if not missing_ceph() and n >= _CEPH_EVERY:

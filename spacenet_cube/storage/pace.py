@@ -1,0 +1,53 @@
+"""Pace: how fast objects go up, learnt from those that did.
+
+A stalled PUT is told from a slow one by what the bucket did before: AWS advises to track the
+throughput that is achieved and to try the slowest requests again
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-guidelines.html).
+"""
+
+import threading
+from collections import deque
+
+SLOWEST_BYTES_S = 256 << 10
+"""Under this a connection counts as stalled, whatever is known of it."""
+
+_KEPT, _ENOUGH = 32, 4
+_MARGIN = 8
+
+
+class Pace:
+    """The slowest of the last uploads; threads may share one.
+
+    Examples
+    --------
+    >>> pace = Pace()
+    >>> pace.bytes_s
+    262144
+    >>> for _ in range(4):
+    ...     pace.note(64 << 20, seconds=1.0)
+    >>> pace.bytes_s
+    8388608
+    """
+
+    def __init__(self) -> None:
+        self._rates: deque[float] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
+
+    def note(self, size_bytes: int, seconds: float) -> None:
+        """Remember an upload that was answered."""
+        with self._lock:
+            self._rates.append(size_bytes / max(seconds, 1e-6))
+
+    @property
+    def bytes_s(self) -> int:
+        """Bytes a second that any upload is good for: an eighth of the slowest of the last ones.
+
+        It is a power of two, so that few clients are needed, and `SLOWEST_BYTES_S` until
+        enough were seen.
+        """
+        with self._lock:
+            if len(self._rates) < _ENOUGH:
+                return SLOWEST_BYTES_S
+            slowest = min(self._rates)
+        expected = max(1, int(slowest / _MARGIN))
+        return max(SLOWEST_BYTES_S, 1 << (expected.bit_length() - 1))
