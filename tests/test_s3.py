@@ -297,6 +297,26 @@ def test_without_any_credentials_the_way_out_is_named(remote, server, monkeypatc
         sc.survey(recipe, product, source=remote, source_options={"endpoint_url": server})
 
 
+def test_an_index_is_read_once_by_who_reads_chips(remote, counted, server):
+    recipe, product = vegas()
+    options = {"endpoint_url": server}
+    scenes = sc.survey(recipe, in_shards(product), source=remote, source_options=options)
+    cube = sc.build(
+        sc.plan(recipe, in_shards(product), scenes), "s3://cubes/chips", target_options=options
+    )
+    whole = sc.open_cube(cube, storage_options=options, chunks=None).image.to_numpy()
+    image = sc.open_cube(cube, storage_options={"endpoint_url": counted.url}, chunks=None).image
+    counted.seen.clear()
+
+    requests = []
+    for row, col in ((0, 0), (64, 0), (64, 64), (0, 64)):
+        chip = image[:, row : row + 64, col : col + 64].to_numpy()
+        np.testing.assert_array_equal(chip, whole[:, row : row + 64, col : col + 64])
+        requests.append(len(counted.of("GET")) - sum(requests))
+
+    assert requests == [2, 1, 1, 1]
+
+
 def test_an_object_that_changed_is_an_error_and_no_pixel(remote, counted, server, tmp_path):
     recipe, product = vegas("MUL")
     options = {"endpoint_url": counted.url}

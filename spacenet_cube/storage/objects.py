@@ -17,6 +17,7 @@ from zarr.storage import ObjectStore
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.storage.clients import client, patience
+from spacenet_cube.storage.indexes import Indexes
 from spacenet_cube.storage.s3 import S3Bucket
 
 
@@ -24,7 +25,8 @@ class WholeObjectStore(ObjectStore[S3Store]):
     """A Zarr store that writes a shard in one request, where obstore alone would make seven.
 
     It reads and writes synchronously too, as zarr's local store does, so that zarr encodes a
-    shard the same way, byte for byte, wherever it goes.  Its pickle holds no secret.
+    shard the same way, byte for byte, wherever it goes.  Its pickle holds no secret.  One that
+    only reads keeps the indexes of shards.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ class WholeObjectStore(ObjectStore[S3Store]):
         )
         super().__init__(lists, read_only=read_only)
         self._bucket, self._prefix = bucket, prefix
+        # Only who never writes may go by what was read before.
+        self._indexes = Indexes() if read_only else None
         self.tags: dict[str, str | None] = {}
         """Tags that the server answered with, by key."""
 
@@ -95,8 +99,15 @@ class WholeObjectStore(ObjectStore[S3Store]):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Read an object or a part of it; None where there is none."""
+
+        def read() -> Any:  # noqa: ANN401 - obstore's bytes
+            return self._bucket.read(self._key(key), _asked(byte_range))
+
         try:
-            content = self._bucket.read(self._key(key), _asked(byte_range))
+            if self._indexes is not None and isinstance(byte_range, SuffixByteRequest):
+                content = self._indexes.get(key, byte_range.suffix, read)
+            else:
+                content = read()
         except (FileNotFoundError, NotFoundError):
             return None
         return (prototype or default_buffer_prototype()).buffer.from_bytes(memoryview(content))
