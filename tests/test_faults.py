@@ -3,11 +3,14 @@
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
 from spacenet_cube.core.etags import proves, tag_of
@@ -193,6 +196,44 @@ def test_a_large_object_goes_up_at_the_pace_of_others_and_then_with_time_in_hand
     assert asked[6:] == [SLOWEST_BYTES_S]
     assert proxy.fired() == {"503 put": 1}
     assert stored(server, place)["last"] == large
+
+
+RANGES = st.lists(
+    st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(1, 50_000)).map(
+        lambda one: RangeByteRequest(one[0], min(one[0] + one[1], len(CONTENT)))
+    )
+    | st.integers(1, 1000).map(SuffixByteRequest)
+    | st.integers(0, 1000).map(lambda left: OffsetByteRequest(len(CONTENT) - 1 - left))
+    | st.none(),
+    max_size=8,
+)
+
+
+@hypothesis.settings(
+    max_examples=30, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(RANGES, st.integers(0, 100_000), st.integers(1, 400_000))
+def test_parts_read_at_once_are_those_that_zarr_reads_one_by_one(place, asked, gap, most):
+    store = place.store(read_only=True)
+    how = {
+        "prototype": default_buffer_prototype(),
+        "max_gap_bytes": gap,
+        "max_coalesced_bytes": most,
+    }
+
+    ours = {k: found.to_bytes() for k, found in store.get_ranges_sync("large", asked, **how)}
+    theirs = Store.get_ranges_sync(store, "large", asked, **how)
+
+    assert ours == {k: found.to_bytes() for k, found in theirs if found is not None}
+    assert sorted(ours) == list(range(len(asked)))
+
+
+def test_parts_of_what_is_not_there_are_an_error_as_zarr_raises_it(place):
+    store, asked = place.store(read_only=True), [RangeByteRequest(0, 1), RangeByteRequest(9, 10)]
+    for read in (store.get_ranges_sync, partial(Store.get_ranges_sync, store)):
+        with pytest.raises(ExceptionGroup) as caught:
+            read("none", asked, prototype=default_buffer_prototype(), max_gap_bytes=0)
+        assert caught.group_contains(FileNotFoundError)
 
 
 def test_a_stall_is_cut_and_not_waited_out(place, proxy):

@@ -15,7 +15,8 @@ def index_of(number: int, chunks: int) -> bytes:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 8)), max_size=60), st.integers(0, 500))
 def test_what_is_given_is_what_is_stored_and_little_is_kept(asked, most_bytes):
-    kept, seen, read = Indexes(most_bytes), set(), 0
+    kept, read = Indexes(most_bytes), 0
+    seen: set[tuple[int, int]] = set()
     for key, chunks in asked:
         content = index_of(key, chunks)
         before = len(seen)

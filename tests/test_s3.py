@@ -308,7 +308,7 @@ def test_an_index_is_read_once_by_who_reads_chips(remote, counted, server):
     image = sc.open_cube(cube, storage_options={"endpoint_url": counted.url}, chunks=None).image
     counted.seen.clear()
 
-    requests = []
+    requests: list[int] = []
     for row, col in ((0, 0), (64, 0), (64, 64), (0, 64)):
         chip = image[:, row : row + 64, col : col + 64].to_numpy()
         np.testing.assert_array_equal(chip, whole[:, row : row + 64, col : col + 64])

@@ -1,7 +1,8 @@
 """Objects as a Zarr store: what zarr reads and writes goes through `S3Bucket` and its checks."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from obstore.exceptions import NotFoundError
@@ -19,6 +20,11 @@ from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.storage.clients import client, patience
 from spacenet_cube.storage.indexes import Indexes
 from spacenet_cube.storage.s3 import S3Bucket
+
+_AT_ONCE = 8
+
+_Span = tuple[int, int, int]
+"""Start and end in bytes, and the number of who asked."""
 
 
 class WholeObjectStore(ObjectStore[S3Store]):
@@ -112,6 +118,61 @@ class WholeObjectStore(ObjectStore[S3Store]):
             return None
         return (prototype or default_buffer_prototype()).buffer.from_bytes(memoryview(content))
 
+    def get_ranges_sync(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        max_gap_bytes: int = 1 << 20,
+        max_coalesced_bytes: int = 16 << 20,
+    ) -> Sequence[tuple[int, Buffer | None]]:
+        """Read many parts of an object, all at once; zarr's own way is one after the other.
+
+        Parameters
+        ----------
+        key
+            Of the object.
+        byte_ranges
+            The parts.
+        prototype
+            Kind of the buffers.
+        max_gap_bytes
+            Parts which are no farther apart are read as one.
+        max_coalesced_bytes
+            Most bytes that are read as one.
+
+        Returns
+        -------
+        sequence of tuple of int and Buffer or None
+            Number of the part in ``byte_ranges``, and its bytes.
+
+        Raises
+        ------
+        ExceptionGroup
+            Of FileNotFoundError, where there is no such object, as zarr's own way raises it.
+        FAULTS
+            If it cannot be read.
+        """
+        merged = _merged(byte_ranges, max_gap_bytes, max_coalesced_bytes)
+        others = [k for k, one in enumerate(byte_ranges) if not isinstance(one, RangeByteRequest)]
+        asked = [RangeByteRequest(start, stop) for start, stop, _ in merged]
+
+        def get(one: ByteRequest | None) -> Buffer:
+            found = self.get_sync(key, prototype=prototype, byte_range=one)
+            if found is None:
+                raise FileNotFoundError(key)
+            return found
+
+        try:
+            found = _all_at_once(get, [*asked, *(byte_ranges[k] for k in others)])
+        except FileNotFoundError as error:
+            raise ExceptionGroup("no such object", [error]) from error
+        parts = dict(zip(others, found[len(merged) :], strict=True))
+        for (first, _, spans), whole in zip(merged, found[: len(merged)], strict=True):
+            parts |= {k: whole[start - first : stop - first] for start, stop, k in spans}
+        return list(parts.items())
+
     async def get_partial_values(
         self,
         prototype: BufferPrototype,
@@ -133,6 +194,35 @@ class WholeObjectStore(ObjectStore[S3Store]):
         """Remove an object, if it is there."""
         self._check_writable()
         self._bucket.delete([self._key(key)])
+
+
+def _merged(
+    byte_ranges: Sequence[ByteRequest | None], max_gap_bytes: int, max_coalesced_bytes: int
+) -> list[tuple[int, int, list[_Span]]]:
+    """Start, end and spans of what is read as one."""
+    found: list[tuple[int, int, list[_Span]]] = []
+    for start, stop, number in sorted(
+        (one.start, one.end, number)
+        for number, one in enumerate(byte_ranges)
+        if isinstance(one, RangeByteRequest)
+    ):
+        span = (start, stop, number)
+        if found:
+            first, last, spans = found[-1]
+            end = max(last, stop)
+            if start - last <= max_gap_bytes and end - first <= max_coalesced_bytes:
+                found[-1] = first, end, [*spans, span]
+                continue
+        found.append((start, stop, [span]))
+    return found
+
+
+def _all_at_once[A, B](work: Callable[[A], B], what: Sequence[A]) -> list[B]:
+    """The results in their order, by threads where there are several."""
+    if len(what) <= 1:
+        return [work(one) for one in what]
+    with ThreadPoolExecutor(min(len(what), _AT_ONCE), "ranges") as pool:
+        return list(pool.map(work, what))
 
 
 def _of(name: str, options: StorageOptions, prefix: str, read_only: bool) -> WholeObjectStore:  # noqa: FBT001 - a pickle's
