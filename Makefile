@@ -35,7 +35,7 @@ demo: $(READY)  ## build a cube from the sample corpus, open it, leave a picture
 	@echo "Look at $(DEMO)/AOI_2_Vegas.png"
 
 test: $(READY)  ## the whole suite with doctests; a warning is a failure; ARGS='-k word' narrows it
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)  ## formatter, linter, types
 	$(PY) -m ruff format --check .

@@ -15,6 +15,25 @@ hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+SLOWEST = (
+    "test_torture_machine",
+    "test_s3",
+    "test_cluster",
+    "test_at_rest",
+    "test_versions",
+    "test_torture_builds",
+    "test_torture_versions",
+    "test_torture_faults",
+    "test_notebooks",
+    "test_cubes",
+)
+"""Files that take longest, which begin first, so that no worker is left alone with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 def pytest_report_header() -> str:
     return f"spacenet_cube: {Path(spacenet_cube.__file__).parent}"

@@ -11,10 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import dask.array as da
+import geopandas
 import numpy as np
 import pytest
+import xarray as xr
 from distributed import Client
 from distributed.protocol.pickle import dumps, loads
+from shapely.geometry import box
 
 import spacenet_cube as sc
 from spacenet_cube.core.recipe import Encoding, Product
@@ -353,9 +356,16 @@ def test_the_mirrors_of_a_worker_stay_within_their_bytes(monkeypatch, tmp_path, 
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+def give_keys(client: Client) -> None:
+    """Put credentials into the workers' own environment, as who runs a cluster does."""
+    keys = {name: os.environ[name] for name in NAMES}
+    client.run(exec, f"import os\nos.environ.update({keys!r})")
+
+
 def test_an_executor_of_a_client_will_do(server, remote, workers):
     made = planned(remote, server, *small("AOI_2_Vegas", "MUL"))
     with Client(workers.address, set_as_default=False) as client:
+        give_keys(client)
         sc.build(
             made,
             "s3://cubes/plain",
@@ -377,6 +387,15 @@ def cube(server: str, remote: str) -> str:
     return sc.build(made, "s3://cubes/analysed", target_options={"endpoint_url": server})
 
 
+def halves(cube: xr.Dataset) -> geopandas.GeoDataFrame:
+    """West and east of the middle, along the edges of pixels."""
+    rows, cols = cube.sizes["y"], cube.sizes["x"]
+    corners = [(0, cols // 2), (cols // 2, cols)]
+    corner = cube.rio.transform()
+    shapes = [box(*(corner @ (left, rows)), *(corner @ (right, 0))) for left, right in corners]
+    return geopandas.GeoDataFrame(geometry=shapes, crs=cube.rio.crs)
+
+
 def test_analysis_on_a_cluster_equals_numpy_on_the_whole_array(cube, server, workers):
     options = {"endpoint_url": server}
     lazy = sc.open_cube(cube, storage_options=options)
@@ -387,11 +406,22 @@ def test_analysis_on_a_cluster_equals_numpy_on_the_whole_array(cube, server, wor
     expected = (nir - red)[seen] / (nir + red)[seen]
 
     with Client(workers.address, set_as_default=False) as client:
+        give_keys(client)
         mean = client.compute(lazy.spacenet.ndvi().mean()).result()
         counts = client.compute(
             da.histogram(lazy.image.sel(band="red").data, bins=64, range=(0, 2048))[0]
         ).result()
+        told = client.compute(lazy.spacenet.statistics()).result()
+        zones = client.compute(lazy.spacenet.zonal(halves(whole), ("count", "mean"))).result()
 
+    np.testing.assert_array_equal(told["count"], [valid.sum()] * whole.sizes["band"])
+    np.testing.assert_allclose(told["mean"], [one[valid].mean() for one in whole.image.values])
+    middle = whole.sizes["x"] // 2
+    for zone, part in enumerate((slice(None, middle), slice(middle, None))):
+        inside = valid[:, part]
+        assert zones["nir1_count"][zone] == pytest.approx(inside.sum())
+        found = whole.image.sel(band="nir1").values[:, part][inside].mean()
+        assert zones["nir1_mean"][zone] == pytest.approx(found, rel=1e-6)
     assert float(mean) == pytest.approx(expected.mean(), rel=1e-5)
     np.testing.assert_array_equal(
         counts, np.histogram(whole.image.sel(band="red"), 64, (0, 2048))[0]

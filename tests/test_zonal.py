@@ -1,5 +1,6 @@
 """Zones and exports: exactextract on the GeoTIFF that the cube itself exports."""
 
+import dask.array as da
 import geopandas
 import numpy as np
 import pytest
@@ -45,6 +46,34 @@ def features():
     return geopandas.GeoDataFrame(
         {"name": list("abcdefg")}, geometry=shapes, crs=4326, index=range(10, 17)
     )
+
+
+class Asked:
+    """An array that remembers which bands it was asked for."""
+
+    ndim, dtype = 3, np.dtype("uint16")
+
+    def __init__(self, content):
+        self.content, self.bands = content, set()
+        self.shape = content.shape
+
+    def __getitem__(self, where):
+        one = where[0]
+        self.bands |= {one} if isinstance(one, int) else set(range(*one.indices(self.shape[0])))
+        return self.content[where]
+
+
+def test_one_band_is_read_as_one_and_not_as_all(cube):
+    source = Asked(cube.image.values)
+    lazy = da.from_array(source, chunks=cube.image.data.chunks, name="asked", meta=source.content)
+    bands = cube.image.copy(data=lazy)
+    source.bands.clear()
+
+    found = cube.spacenet.zonal(features(), ("mean",), image=bands.sel(band="nir1")).compute()
+
+    assert source.bands == {MUL.index("nir1")}
+    expected = cube.spacenet.zonal(features(), ("mean",)).compute()["nir1_mean"]
+    np.testing.assert_array_equal(found.filter(like="mean").iloc[:, 0], expected)
 
 
 def test_zones_equal_exactextract_on_the_exported_geotiff(cube, tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import rioxarray  # noqa: F401 - registers cube.rio
 import xarray as xr
 from affine import Affine
+from dask.base import optimize
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
@@ -404,7 +405,8 @@ def gathered(
         keys = [(name, depth, k) for k in range(len(groups))]
         tasks.update({key: (merge, group) for key, group in zip(keys, groups, strict=True)})
     tasks[name] = tasks.pop(keys[0])
-    below: Any = [image, index]
+    # A Delayed is not optimized as arrays are: without this, one band is read as all of them.
+    below: Any = optimize(image, index)
     return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=below))
 
 
