@@ -52,8 +52,8 @@ _COMBINE_COPIES = 12
 def halves_held(workers: int) -> int:
     """How many halves of shards a build holds at most, until the next overview needs them.
 
-    Three wait for their fourth, and each worker makes another; those of higher levels, which
-    are oldest, may have to be read back.
+    Three wait for their fourth, one of the level above waits for theirs, and each worker makes
+    another; more of higher levels, which are oldest, may have to be read back.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def halves_held(workers: int) -> int:
     Examples
     --------
     >>> halves_held(2)
-    5
+    6
     """
-    return 3 + workers
+    return 4 + workers
 
 
 @dataclass(frozen=True)
