@@ -175,27 +175,28 @@ def test_a_fault_that_stays_is_named_with_its_object_and_tries(work, path, place
 def test_a_large_object_goes_up_at_the_pace_of_others_and_then_with_time_in_hand(
     place, proxy, server, monkeypatch
 ):
-    large, asked = CONTENT * 8, []
-    monkeypatch.setattr(s3_module, "_pace", cache(lambda *_: Pace()))
+    large, asked, noted = CONTENT * 8, [], []
+
+    class Known(Pace):
+        bytes_s = 8 << 20
+
+        def note(self, size_bytes, seconds):
+            noted.append((size_bytes, seconds > 0))
 
     def noting(timeout_s, size_bytes, **how):
         if size_bytes == len(large):
             asked.append(how["bytes_s"])
         return patience(timeout_s, size_bytes, **how)
 
+    monkeypatch.setattr(s3_module, "_pace", cache(lambda *_: Known()))
     monkeypatch.setattr(s3_module, "patience", noting)
-    for number in range(5):
-        (place / f"large-{number}").write_bytes(large)
-    quick = asked[-1]
     proxy.set(rate=1.0, kinds=["503"], paths=["put"], most=1)
-    (place / "last").write_bytes(large)
+    (place / "huge").write_bytes(large)
 
-    assert asked[:4] == [SLOWEST_BYTES_S] * 4
-    assert quick > SLOWEST_BYTES_S
-    assert asked[5] > SLOWEST_BYTES_S
-    assert asked[6:] == [SLOWEST_BYTES_S]
     assert proxy.fired() == {"503 put": 1}
-    assert stored(server, place)["last"] == large
+    assert asked == [8 << 20, SLOWEST_BYTES_S]
+    assert noted == [(len(large), True)]
+    assert stored(server, place)["huge"] == large
 
 
 RANGES = st.lists(

@@ -11,6 +11,7 @@ from collections import deque
 SLOWEST_BYTES_S = 256 << 10
 """Under this a connection counts as stalled, whatever is known of it."""
 
+_GUESS_BYTES_S = 4 << 20
 _KEPT, _ENOUGH = 32, 4
 _MARGIN = 8
 
@@ -22,7 +23,7 @@ class Pace:
     --------
     >>> pace = Pace()
     >>> pace.bytes_s
-    262144
+    4194304
     >>> for _ in range(4):
     ...     pace.note(64 << 20, seconds=1.0)
     >>> pace.bytes_s
@@ -42,12 +43,12 @@ class Pace:
     def bytes_s(self) -> int:
         """Bytes a second that any upload is good for: an eighth of the slowest of the last ones.
 
-        It is a power of two, so that few clients are needed, and `SLOWEST_BYTES_S` until
-        enough were seen.
+        It is a power of two, so that few clients are needed.  Until enough were seen it is a
+        guess; where that is wrong, no more is lost than a first try of each of these few.
         """
         with self._lock:
             if len(self._rates) < _ENOUGH:
-                return SLOWEST_BYTES_S
+                return _GUESS_BYTES_S
             slowest = min(self._rates)
         expected = max(1, int(slowest / _MARGIN))
         return max(SLOWEST_BYTES_S, 1 << (expected.bit_length() - 1))
