@@ -5,10 +5,11 @@ wait until they are asked for.  A chunk that is missing raises, and never passes
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 import xarray as xr
@@ -73,13 +74,14 @@ def _opener(url: str, options: Mapping[str, Any] | None, ticket: tuple[int, int]
     return LevelOpener(url, unsealed(options, ticket))
 
 
-def open_cube(
+def open_cube(  # noqa: PLR0913 - each is a choice of its own, by keyword
     cube: str | os.PathLike[str],
     product: str | None = None,
     *,
     root: str | os.PathLike[str] | None = None,
     level: int | None = None,
     resolution: float | None = None,
+    bands: Sequence[str] | None = None,
     chunks: Chunks = "shard",
     version: str | datetime | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -100,6 +102,9 @@ def open_cube(
     resolution
         Instead of a level: the coarsest whose pixels are not coarser than this, in CRS
         units (degrees for EPSG:4326); the native one where all are coarser.
+    bands
+        Names of those wanted, in that order; all by default.  No other is read, whereas of
+        bands that are picked by a list afterwards dask reads all.
     chunks
         What one dask task reads.  ``shard``: one shard, all bands (right for most work); of
         a cube without shards, whole chunks of about 2048 x 2048 pixels together.
@@ -125,8 +130,8 @@ def open_cube(
     Raises
     ------
     RecipeError
-        If there is no such level, both level and resolution are given, or chunks make
-        no sense.
+        If there is no such level or band, both level and resolution are given, or chunks
+        make no sense.
     StoreError
         If no published cube of ours is there, or it cannot be read.
 
@@ -147,7 +152,7 @@ def open_cube(
     group = _root_at(url, where)
     chosen = choose_level(levels(dict(group.attrs)), level, resolution)
     opener = LevelOpener(url if where.address is None else where.url, storage_options)
-    return _open_level(group, chosen, chunks, opener)
+    return _open_level(group, chosen, chunks, opener, bands)
 
 
 def located(
@@ -418,7 +423,13 @@ def _not_there(url: str, where: Location) -> str:
     return f"no cube at {url}: there is no Zarr v3 group; {hint}"
 
 
-def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpener) -> xr.Dataset:
+def _open_level(
+    root: zarr.Group,
+    level: Level,
+    chunks: Chunks,
+    opener: LevelOpener,
+    bands: Sequence[str] | None = None,
+) -> xr.Dataset:
     with believing(opener.url), array_settings():
         group = root if level.number == 0 else root[level.name]
         if not isinstance(group, zarr.Group):
@@ -431,17 +442,33 @@ def _open_level(root: zarr.Group, level: Level, chunks: Chunks, opener: LevelOpe
             decode_coords="all",
         )
     cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
+    if bands is not None:
+        cube = cube.isel(band=_places(bands, [str(name) for name in cube["band"].values]))
     cube.attrs = {**root.attrs, **cube.attrs}
     cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
     cube["image"].encoding[STORED_LEVEL] = level.number
     if chunks is None:
         return cube
-    token = tokenize(opener.url, level.name, dict(root.attrs))
+    token = tokenize(opener.url, level.name, dict(root.attrs), bands and tuple(bands))
     sizes = _dask_chunks(cube["image"], chunks)
     for name in _PIXELS:
         along = {dim: size for dim, size in sizes.items() if dim in cube[name].dims}
         cube[name] = cube[[name]].chunk(along, token=token)[name]
     return cube
+
+
+def _places(wanted: Sequence[str], there: list[str]) -> slice | list[int]:
+    """Places of bands; a slice where one holds them, because arrays are read by it at once."""
+    asked = [wanted] if isinstance(wanted, str) else list(wanted)
+    unknown = [name for name in asked if name not in there]
+    if unknown or not asked or len(set(asked)) < len(asked):
+        raise RecipeError(
+            f"bands={asked} are not bands of the cube, each once; give some of {', '.join(there)}"
+        )
+    found = [there.index(name) for name in asked]
+    steps = {later - earlier for earlier, later in pairwise(found)} or {1}
+    step = steps.pop()
+    return found if steps or step < 1 else slice(found[0], found[-1] + 1, step)
 
 
 def _dask_chunks(image: xr.DataArray, chunks: Chunks) -> dict[str, Any]:

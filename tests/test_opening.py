@@ -14,9 +14,11 @@ from zarr.storage import FsspecStore, LocalStore
 
 from spacenet_cube.core.levels import levels
 from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.guarding import GuardedArray
 from spacenet_cube.opening import choose_level, cube_url, open_cube
 from tests.fake_cube import MUL, PAN, WAVELENGTH_NM, Fake, pixels, sources, write_cube
 
+IMAGE_DIMS = 3
 EXPECTED = np.where(sources(Fake()) > 0, pixels(Fake()), 0)
 
 
@@ -347,3 +349,43 @@ def test_a_cube_of_one_band_opens(tmp_path):
     cube = open_cube(write_cube(tmp_path, Fake(product="PAN", bands=PAN)))
 
     assert cube.image.sel(band="pan").shape == (301, 210)
+
+
+@pytest.mark.parametrize("chunks", ["shard", None])
+@pytest.mark.parametrize(
+    "bands",
+    [["nir1"], "nir1", ["red", "nir1"], ["nir1", "red"], ["coastal", "blue", "nir2"], list(MUL)],
+)
+def test_bands_that_are_asked_for_are_those_that_are_picked_afterwards(url, bands, chunks):
+    names = [bands] if isinstance(bands, str) else bands
+    for level in (0, 1):
+        expected = open_cube(url, level=level, chunks=chunks).sel(band=names)
+
+        cube = open_cube(url, level=level, bands=bands, chunks=chunks)
+
+        xr.testing.assert_identical(cube, expected)
+        assert cube.image.chunks is None or cube.image.chunks[0] == (len(names),)
+        assert cube.encoding["source"] == expected.encoding["source"]
+    assert cube.spacenet.levels == expected.spacenet.levels
+
+
+def test_no_other_band_is_read(url, monkeypatch):
+    asked, read = [], GuardedArray.__getitem__
+
+    def noting(array, key):
+        if len(key.tuple) == IMAGE_DIMS:
+            asked.append(key.tuple[0])
+        return read(array, key)
+
+    monkeypatch.setattr(GuardedArray, "__getitem__", noting)
+    found = open_cube(url, bands=["red", "nir1"]).image.mean(("y", "x")).compute()
+
+    red, nir1 = MUL.index("red"), MUL.index("nir1")
+    assert {tuple(range(len(MUL))[one]) for one in asked} == {(red, nir1)}
+    assert found.band.values.tolist() == ["red", "nir1"]
+
+
+@pytest.mark.parametrize("bands", [["red", "swir"], [], ["red", "red"]])
+def test_bands_that_make_no_sense_are_refused_by_naming_those_there(url, bands):
+    with pytest.raises(RecipeError, match="give some of coastal, blue"):
+        open_cube(url, bands=bands)
