@@ -41,6 +41,14 @@ def _signed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
 
 
+@pytest.fixture
+def new_clients() -> Iterator[None]:
+    """Clients of a test's own, which find its credentials and leave them to no other."""
+    forget_clients()
+    yield
+    forget_clients()
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
@@ -284,13 +292,13 @@ def test_a_wrong_address_is_one_clear_line(options, source, told, server):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.usefixtures("new_clients")
 def test_without_any_credentials_the_way_out_is_named(remote, server, monkeypatch, tmp_path):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    forget_clients()
     recipe, product = vegas()
 
     with pytest.raises(sc.SourceError, match="add anonymous=true"):
@@ -385,12 +393,12 @@ def test_planned_requests_are_those_made(remote, counted):
     assert sum(one.size_bytes for one in from_source) <= told.fetched_bytes * 2
 
 
+@pytest.mark.usefixtures("new_clients")
 def test_no_secret_reaches_plan_pickle_metadata_log_or_error(
     remote, server, monkeypatch, tmp_path, caplog
 ):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
-    forget_clients()
     caplog.set_level(logging.DEBUG, logger="spacenet_cube")
     recipe, product = vegas()
     options = {"endpoint_url": server}
