@@ -24,6 +24,7 @@ from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.tasks import Task, half
 from spacenet_cube.core.units import Unit
 from spacenet_cube.errors import CubeError, StoreError
+from spacenet_cube.heap import give_back
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.read import reader
 from spacenet_cube.resampling import resample
@@ -57,6 +58,7 @@ class Here:
     """
 
     def __init__(self, stage: Stage | None = None, workers: int = 1, halves: int = 0) -> None:
+        give_back()
         self.stage, self._stopped, self.memory = stage, threading.Event(), Memory()
         self.carried, self._room = Carried(halves), threading.Semaphore(workers)
 

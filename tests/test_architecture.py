@@ -20,7 +20,7 @@ PACKAGE = Path(spacenet_cube.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
-    frozenset({"storage", "scratch"}),
+    frozenset({"heap", "storage", "scratch"}),
     frozenset({"ledger", "locking"}),
     frozenset(
         {
