@@ -6,10 +6,10 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from contextlib import contextmanager
 from itertools import islice
 
+from spacenet_cube.core.plan import TASKS_PER_WORKER
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.tasks import Ready, Task
 
-_IN_FLIGHT_PER_WORKER = 2
 _LOOK_S = 1.0
 _STAGES = {"unit": "units", "overview": "overviews", "renumber": "renumbering"}
 
@@ -18,12 +18,13 @@ _STAGES = {"unit": "units", "overview": "overviews", "renumber": "renumbering"}
 def pool_of(executor: Executor | None, workers: int) -> Iterator[Executor]:
     """The caller's executor, or threads that are gone afterwards.
 
-    There is one more than compute at once, so that others go on while one waits for the disk.
+    There are more than compute at once, so that others go on while some wait for the disk or a
+    bucket.
     """
     if executor is not None:
         yield executor
         return
-    with ThreadPoolExecutor(workers + 1, "build") as pool:
+    with ThreadPoolExecutor(workers * TASKS_PER_WORKER, "build") as pool:
         yield pool
 
 
@@ -93,7 +94,7 @@ def run_all[Done](
     errors: list[BaseException] = []
     try:
         while True:
-            free = 0 if errors else workers * _IN_FLIGHT_PER_WORKER - len(running)
+            free = 0 if errors else workers * TASKS_PER_WORKER - len(running)
             running |= {pool.submit(do, task): task for task in ready.take(free)}
             seen.see(task for future, task in running.items() if future.running())
             if not running:
@@ -173,7 +174,7 @@ def each_of[T, R](
     with ThreadPoolExecutor(workers, stage) as pool:
         try:
             while True:
-                free = workers * _IN_FLIGHT_PER_WORKER - len(running)
+                free = workers * TASKS_PER_WORKER - len(running)
                 running |= {pool.submit(do, item) for item in islice(rest, free)}
                 if not running:
                     return

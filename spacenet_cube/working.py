@@ -19,7 +19,7 @@ from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.memory import Memory
 from spacenet_cube.core.mosaic import Pixels, mosaic
 from spacenet_cube.core.overview import halve
-from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
+from spacenet_cube.core.plan import SHARDS_PER_UNIT, UPLOADS, Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.tasks import Task, half
 from spacenet_cube.core.units import Unit
@@ -30,7 +30,7 @@ from spacenet_cube.read import reader
 from spacenet_cube.resampling import resample
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Location, RecordingStore, settle
+from spacenet_cube.storage import FAULTS, Behind, Location, RecordingStore, settle
 from spacenet_cube.write import level_arrays, write_coordinates
 
 _INDEX = "source_index"
@@ -223,17 +223,19 @@ def recorded(
     StoreError
         If the target refuses or fails.
     """
-    store = Recording(cube.store(), check)
-    yield store
-    written = store.written
-    record = record_of(name, inputs, written, held)
-    try:
-        settle(cube, [one.key for one in written])
-    except FAULTS as error:
-        raise StoreError(
-            f"what {name} wrote to {cube.url} cannot be put on the disk: {cube.told(error)}; free "
-            "space or mend the disk, then run the same command again"
-        ) from error
+    with Behind(UPLOADS) as behind:
+        store = Recording(cube.store(), check, None if cube.is_local else behind)
+        yield store
+        try:
+            behind.wait()
+            settle(cube, [one.key for one in store.written])
+        except FAULTS as error:
+            kept, mend = ("put on the disk", "disk") if cube.is_local else ("stored", "store")
+            raise StoreError(
+                f"what {name} wrote to {cube.url} cannot be {kept}: {cube.told(error)}; free space "
+                f"or mend the {mend}, then run the same command again"
+            ) from error
+    record = record_of(name, inputs, store.written, held)
     Ledger(cube).record(record)
     store.record = record
 
@@ -296,7 +298,7 @@ def build_unit(
     StoreError
         If the target refuses or fails.
     """
-    native, first = level_arrays(plan, 0, cube, store), half(unit.block)
+    native, first = level_arrays(plan, 0, cube, store, anew=True), half(unit.block)
     mine, edge = here or Here(), plan.product.encoding.shard
     lend = mine.memory.lend
     with _staged(plan, unit, stage) as staged, lend(plan, (edge, edge), first) as above:
@@ -310,7 +312,7 @@ def build_unit(
                     place = half(part.block).relative_to(first)
                     halve(pixels, plan.product.nodata, out=above.part(place))
         if len(plan.levels) > 1:
-            level_arrays(plan, 1, cube, store).write(first, above)
+            level_arrays(plan, 1, cube, store, anew=True).write(first, above)
             _carry(plan, 1, first, above, mine)
 
 
@@ -384,7 +386,7 @@ def build_overview(
                     halve(lent, nodata, out=place)
             else:
                 place.image[...], place.source_index[...] = carried.image, carried.source_index
-        level_arrays(plan, level, cube, store).write(block, made)
+        level_arrays(plan, level, cube, store, anew=True).write(block, made)
         _carry(plan, level, block, made, mine)
 
 

@@ -23,7 +23,7 @@ from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.mosaic import Pixels
 from spacenet_cube.core.plan import Plan, level_name
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import FAULTS, Location, array_settings
+from spacenet_cube.storage import FAULTS, Location, UnreadStore, array_settings
 
 Numbers = npt.NDArray[Any]
 """Pixels or scene numbers."""
@@ -143,7 +143,9 @@ def _array(store: Store, path: str, spec: ArraySpec) -> zarr.Array[Any]:
         return zarr.Array.from_dict(StorePath(store, path), spec.document())
 
 
-def level_arrays(plan: Plan, level: int, cube: Location, store: Store | None = None) -> LevelArrays:
+def level_arrays(
+    plan: Plan, level: int, cube: Location, store: Store | None = None, *, anew: bool = False
+) -> LevelArrays:
     """Open the large arrays of a level for reading and writing.
 
     Parameters
@@ -156,6 +158,8 @@ def level_arrays(plan: Plan, level: int, cube: Location, store: Store | None = N
         Where the cube is.
     store
         What is written through, where what is written is to be recorded.
+    anew
+        Whether whole blocks are written, and nothing is read: what lies there does not matter.
 
     Returns
     -------
@@ -163,6 +167,7 @@ def level_arrays(plan: Plan, level: int, cube: Location, store: Store | None = N
         No metadata is read or written.
     """
     through = cube.store() if store is None else store
+    through = UnreadStore(through) if anew else through
     opened = {
         name: _array(through, _path(level, name), spec)
         for name, spec in pixel_arrays(plan, level).items()

@@ -18,7 +18,7 @@ from spacenet_cube.storage import FAULTS, Location, locate, stream
 from spacenet_cube.storage import s3 as s3_module
 from spacenet_cube.storage.clients import patience
 from spacenet_cube.storage.faults import ChangedError
-from spacenet_cube.storage.pace import SLOWEST_BYTES_S, Pace
+from spacenet_cube.storage.pace import Pace
 from tests.chaos_proxy import KINDS, Chaos, chaos, fitting
 from tests.s3_servers import filesystem, moto
 
@@ -172,8 +172,9 @@ def test_a_fault_that_stays_is_named_with_its_object_and_tries(work, path, place
     assert len(told.splitlines()) == 1
 
 
-def test_a_large_object_goes_up_at_the_pace_of_others_and_then_with_time_in_hand(
-    place, proxy, server, monkeypatch
+@pytest.mark.parametrize(("kind", "second"), [("503", 8 << 20), ("stall", 4 << 20)])
+def test_a_large_object_goes_up_at_the_pace_of_others_and_with_twice_the_time_after_a_stall(
+    place, proxy, server, monkeypatch, kind, second
 ):
     large, asked, noted = CONTENT * 8, [], []
 
@@ -188,13 +189,13 @@ def test_a_large_object_goes_up_at_the_pace_of_others_and_then_with_time_in_hand
             asked.append(how["bytes_s"])
         return patience(timeout_s, size_bytes, **how)
 
-    monkeypatch.setattr(s3_module, "_pace", cache(lambda *_: Known()))
+    monkeypatch.setattr(s3_module, "_pace_of", cache(lambda *_: Known()))
     monkeypatch.setattr(s3_module, "patience", noting)
-    proxy.set(rate=1.0, kinds=["503"], paths=["put"], most=1)
+    proxy.set(rate=1.0, kinds=[kind], paths=["put"], most=1)
     (place / "huge").write_bytes(large)
 
-    assert proxy.fired() == {"503 put": 1}
-    assert asked == [8 << 20, SLOWEST_BYTES_S]
+    assert proxy.fired() == {f"{kind} put": 1}
+    assert asked == [8 << 20, second]
     assert noted == [(len(large), True)]
     assert stored(server, place)["huge"] == large
 

@@ -32,6 +32,7 @@ from spacenet_cube.storage import create, entries, locate
 from spacenet_cube.working import do_coordinates, do_task
 from tests.torture.ground import SPOTS, content, deliver, deliver_all, opens, plan_of
 
+SHARDS = {"inside": ("image", "c", "0", "0", "0"), "at the edge": ("image", "c", "0", "0", "5")}
 digests = st.text("0123456789abcdef", min_size=4, max_size=4)
 objects = st.lists(
     st.builds(Written, st.text(min_size=1), st.integers(0, 9), digests, st.none() | st.just("tag")),
@@ -136,12 +137,13 @@ def test_a_build_that_failed_goes_on_and_equals_one_that_did_not(
     assert content(str(tmp_path / "out" / plan.cube_path)) == wanted
 
 
+@pytest.mark.parametrize("where", ["inside", "at the edge"])
 @pytest.mark.parametrize("damage", ["lost", "shorter"])
-def test_what_was_lost_since_is_done_again(damage, source, wanted, tmp_path, monkeypatch):
+def test_what_was_lost_since_is_done_again(damage, where, source, wanted, tmp_path, monkeypatch):
     plan = plan_of(source)
-    with failing_after(4, monkeypatch) as finished, pytest.raises(sc.SourceError):
+    with failing_after(5, monkeypatch) as finished, pytest.raises(sc.SourceError):
         sc.build(plan, tmp_path / "out", workers=1)
-    victim = next((tmp_path / "out" / plan.cube_path / "image").rglob("c/0/0/0"))
+    victim = (tmp_path / "out" / plan.cube_path).joinpath(*SHARDS[where])
     if damage == "lost":
         victim.unlink()
     else:

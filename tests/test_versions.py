@@ -275,7 +275,7 @@ def test_nothing_partial_is_ever_seen(source, to):
 
     assert len(seen) > len(planned.units)
     assert len(set(seen)) == 1
-    assert sc.open_cube(cube).image.shape == (2, 96, 96)
+    assert sc.open_cube(cube).image.shape == (2, 93, 95)
 
 
 def test_readers_go_on_with_their_version_while_another_is_made(source, to):
@@ -379,7 +379,7 @@ def test_of_two_builders_one_wins(source, to):
 
     assert others == [cube]
     assert len(commits(cube)) == 2
-    assert sc.open_cube(cube).image.shape == (2, 96, 96)
+    assert sc.open_cube(cube).image.shape == (2, 93, 95)
 
 
 def test_a_version_that_is_published_meanwhile_is_not_lost(source, to, monkeypatch):
@@ -495,10 +495,10 @@ def test_what_is_no_version_is_told_with_what_there_is(source, to, tmp_path):
 def test_a_cube_is_found_by_name(source, to):
     sc.build(plan_of(source), to)
 
-    assert sc.open_cube("AOI", "P", root=to).image.shape == (2, 96, 96)
+    assert sc.open_cube("AOI", "P", root=to).image.shape == (2, 93, 95)
     corpus = sc.open_corpus(to)
     assert {aoi: list(products) for aoi, products in corpus.items()} == {"AOI": ["P"]}
-    assert corpus["AOI"]["P"].image.shape == (2, 96, 96)
+    assert corpus["AOI"]["P"].image.shape == (2, 93, 95)
 
 
 @pytest.mark.parametrize("damage", ["flip", "loss"])

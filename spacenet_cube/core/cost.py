@@ -13,7 +13,7 @@ import numpy as np
 
 from spacenet_cube.core.documents import coordinate_arrays, group_documents, pixel_arrays
 from spacenet_cube.core.grid import Block
-from spacenet_cube.core.plan import Plan
+from spacenet_cube.core.plan import TASKS_PER_WORKER, Plan
 from spacenet_cube.core.prices import GB, S3, Prices
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.schedule import schedule
@@ -28,7 +28,6 @@ PART_BYTES = 16 << 20
 ASSUMED_SHARE: Mapping[str, float] = {"u": 0.45, "i": 0.45, "f": 0.8}
 """Stored bytes over raw ones, by kind of sample: 11-bit imagery in 16 bits comes to 0.37."""
 
-_IN_FLIGHT_PER_WORKER = 2
 _LISTINGS = 8
 _LISTED = 1000
 
@@ -199,7 +198,7 @@ def cost(
         stored_share=share,
         stored_is=f"measured on {sample.windows} windows" if sample else "assumed",
         scratch_bytes=schedule(plan.units, plan.scenes).staged_with(
-            workers * _IN_FLIGHT_PER_WORKER, plan.scenes
+            workers * TASKS_PER_WORKER, plan.scenes
         ),
         peak_memory_bytes=plan.peak_memory_bytes(workers) + _in_requests(plan),
         rate_bytes_s=measured or rate_bytes_s,

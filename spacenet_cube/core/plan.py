@@ -42,6 +42,12 @@ MOST_SIDE_PX = 1 << 24
 MOST_UNITS = 250_000
 """Most units of a plan, which takes about 1 kB for each: 600 km x 600 km at 0.3 m."""
 
+UPLOADS = 2
+"""Encoded shards that go up to a bucket at once for a task, while it makes the next one."""
+
+TASKS_PER_WORKER = 2
+"""Tasks that are begun for each that computes: others wait until what they wrote is durable."""
+
 _MANY_SCENES = np.iinfo(np.uint16).max
 _ENCODED_SHARE = 0.6
 _NO_SETTINGS = ("aliases", "title", "sources", "exclude", "sensor", "catalog_id", "expect")
@@ -193,8 +199,8 @@ class Plan:
         """Upper estimate of the memory that the arrays of a build hold at once.
 
         Each worker holds half a unit (a row of its shards), its `source_index`, a stripe
-        beside it, the unit's overview, and a shard as it is encoded.  Halves of shards wait for
-        the next overview.
+        beside it, the unit's overview, and a shard as it is encoded; encoded ones are on their
+        way to a bucket.  Halves of shards wait for the next overview.
 
         Parameters
         ----------
@@ -214,7 +220,8 @@ class Plan:
         shard = unit // SHARDS_PER_UNIT**2
         held = unit // SHARDS_PER_UNIT + unit // 4
         beside = max(2 * stripe, self._computing_bytes)
-        each = int(held + beside + shard * (1 + _ENCODED_SHARE))
+        encoded = shard * _ENCODED_SHARE
+        each = int(held + beside + shard + encoded * (1 + UPLOADS * TASKS_PER_WORKER))
         return workers * each + halves_held(workers) * int(shard // 4)
 
     @property

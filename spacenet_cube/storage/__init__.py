@@ -6,6 +6,7 @@ description, so that they never disagree.
 
 from spacenet_cube.storage.address import is_versioned
 from spacenet_cube.storage.arrays import array_settings
+from spacenet_cube.storage.behind import Behind
 from spacenet_cube.storage.draft import Draft, Fork
 from spacenet_cube.storage.durable import (
     create,
@@ -20,9 +21,11 @@ from spacenet_cube.storage.location import Location, etag_of, from_environment, 
 from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.repository import MovedError, Repository
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
+from spacenet_cube.storage.unread import UnreadStore
 
 __all__ = [
     "FAULTS",
+    "Behind",
     "DiskError",
     "Draft",
     "Fork",
@@ -30,6 +33,7 @@ __all__ = [
     "MovedError",
     "RecordingStore",
     "Repository",
+    "UnreadStore",
     "array_settings",
     "create",
     "entries",

@@ -11,9 +11,9 @@ from collections import deque
 SLOWEST_BYTES_S = 256 << 10
 """Under this a connection counts as stalled, whatever is known of it."""
 
-_GUESS_BYTES_S = 4 << 20
+_GUESS_BYTES_S = 16 << 20
 _KEPT, _ENOUGH = 32, 4
-_MARGIN = 8
+_MARGIN = 4
 
 
 class Pace:
@@ -23,11 +23,11 @@ class Pace:
     --------
     >>> pace = Pace()
     >>> pace.bytes_s
-    4194304
+    16777216
     >>> for _ in range(4):
     ...     pace.note(64 << 20, seconds=1.0)
     >>> pace.bytes_s
-    8388608
+    16777216
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Pace:
 
     @property
     def bytes_s(self) -> int:
-        """Bytes a second that any upload is good for: an eighth of the slowest of the last ones.
+        """Bytes a second that any upload is good for: a quarter of the slowest of the last ones.
 
         It is a power of two, so that few clients are needed.  Until enough were seen it is a
-        guess; where that is wrong, no more is lost than a first try of each of these few.
+        guess; where that is wrong, no more is lost than a few tries of each of these few.
         """
         with self._lock:
             if len(self._rates) < _ENOUGH:
@@ -52,3 +52,33 @@ class Pace:
             slowest = min(self._rates)
         expected = max(1, int(slowest / _MARGIN))
         return max(SLOWEST_BYTES_S, 1 << (expected.bit_length() - 1))
+
+
+class Easing:
+    """Pace that the tries of one object are held to: half of it after each that ran out of time.
+
+    Parameters
+    ----------
+    pace
+        Of all objects.
+
+    Examples
+    --------
+    >>> easing = Easing(Pace())
+    >>> for _ in range(5):
+    ...     easing.ran_out()
+    >>> easing.bytes_s == SLOWEST_BYTES_S
+    True
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace, self._halvings = pace, 0
+
+    @property
+    def bytes_s(self) -> int:
+        """Bytes a second that the next try is good for."""
+        return max(SLOWEST_BYTES_S, self._pace.bytes_s >> self._halvings)
+
+    def ran_out(self) -> None:
+        """Note that a try was given up for want of time."""
+        self._halvings += 1

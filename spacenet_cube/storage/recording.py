@@ -9,6 +9,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import WrapperStore
 
 from spacenet_cube.core.records import Written
+from spacenet_cube.storage.behind import Behind
 
 
 def _go_on() -> None:
@@ -27,11 +28,15 @@ class RecordingStore(WrapperStore[Store]):
         Where objects go.
     check
         Called before each is written; what it raises ends the writing.
+    behind
+        Stores them while the caller goes on, who must leave its block before he counts on them.
     """
 
-    def __init__(self, store: Store, check: Callable[[], None] = _go_on) -> None:
+    def __init__(
+        self, store: Store, check: Callable[[], None] = _go_on, behind: Behind | None = None
+    ) -> None:
         super().__init__(store)
-        self._check = check
+        self._check, self._behind = check, behind
         self._written: dict[str, tuple[int, str]] = {}
         self._lock = threading.Lock()
 
@@ -51,8 +56,14 @@ class RecordingStore(WrapperStore[Store]):
         self._note(key, noted)
 
     def set_sync(self, key: str, value: Buffer) -> None:
-        """Write an object."""
+        """Write an object, or have it written."""
         self._check()
+        if self._behind is None:
+            self._store_now(key, value)
+        else:
+            self._behind.do(lambda: self._store_now(key, value))
+
+    def _store_now(self, key: str, value: Buffer) -> None:
         noted = _described(value)
         super().set_sync(key, value)
         self._note(key, noted)

@@ -28,7 +28,7 @@ from spacenet_cube.storage.clients import (
     trying_once,
 )
 from spacenet_cube.storage.faults import FAULTS
-from spacenet_cube.storage.pace import SLOWEST_BYTES_S, Pace
+from spacenet_cube.storage.pace import Easing, Pace
 from spacenet_cube.storage.retrying import persist, settle
 
 Found = dict[str, tuple[int, str | None]]
@@ -37,12 +37,12 @@ Found = dict[str, tuple[int, str | None]]
 _UPLOAD_PART_BYTES = 16 << 20
 _UPLOADS_AT_ONCE = 4
 _UNKNOWN_BYTES = 64 << 20
-_TELLING_BYTES = 256 << 10
+_TELLING_BYTES = 1 << 20
 _DELETED_AT_ONCE = 1000
 
 
 @cache
-def _pace(_bucket: str, _options: StorageOptions) -> Pace:
+def _pace_of(_bucket: str, _options: StorageOptions) -> Pace:
     """The pace of uploads to a bucket, one for all who write there."""
     return Pace()
 
@@ -72,7 +72,7 @@ class S3Bucket:
 
     @property
     def _pace(self) -> Pace:
-        return _pace(self.name, self.options)
+        return _pace_of(self.name, self.options)
 
     def _client(
         self,
@@ -80,9 +80,8 @@ class S3Bucket:
         *,
         writes: bool = False,
         inner_retries: int = 0,
-        bytes_s: int = SLOWEST_BYTES_S,
     ) -> S3Store:
-        waits = patience(self.options.timeout_s, size_bytes, writes=writes, bytes_s=bytes_s)
+        waits = patience(self.options.timeout_s, size_bytes, writes=writes)
         return client(self.name, self.options, waits, inner_retries=inner_retries)
 
     def persist[T](self, key: str, once: Callable[[], T]) -> T:
@@ -151,13 +150,20 @@ class S3Bucket:
 
     def write(self, key: str, content: Any) -> str | None:  # noqa: ANN401 - whatever holds bytes
         """Store an object by one PUT, and make sure that it is what was sent; its tag."""
-        # The first try is given up early; those after it have time, should all have become slow.
-        waits = iter([self._pace.bytes_s])
+        # A try is given up early, and the next has twice the time, should all be slow now.
+        easing = Easing(self._pace)
 
         def once() -> str | None:
-            up = self._client(len(content), writes=True, bytes_s=next(waits, SLOWEST_BYTES_S))
-            begun = time.monotonic()
-            tag = _plain(put(up, key, content, use_multipart=False)["e_tag"])
+            waits = patience(
+                self.options.timeout_s, len(content), writes=True, bytes_s=easing.bytes_s
+            )
+            up, begun = client(self.name, self.options, waits), time.monotonic()
+            try:
+                tag = _plain(put(up, key, content, use_multipart=False)["e_tag"])
+            except FAULTS:
+                if time.monotonic() - begun >= waits.whole_s:
+                    easing.ran_out()
+                raise
             if len(content) >= _TELLING_BYTES:
                 self._pace.note(len(content), time.monotonic() - begun)
             if self.doubts and not proves(tag, content):
