@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from rasterio.shutil import copy as raster_copy
 
+from tests.bench.recipe import PRODUCT, strips_recipe
 from tests.bench.strips import BANDS, Corpus, corpus_in, transform_at, write_corpus
 from tests.s3_servers import ceph, filesystem, missing_ceph, moto, proxy
 
@@ -244,14 +245,10 @@ def _put(endpoint: str, corpus: Corpus, folder: Path) -> None:
         for path in (strip.path, made):
             fs.put_file(str(path), f"bench/source/{path.name}")
         made.unlink()
-    recipe = sc.parse_recipe(
-        "name: bench\nlicence: {spdx: CC0-1.0, attribution: nobody}\n"
-        f"products: [{{name: p, sources: '*.tif', bands: [{', '.join(BANDS)}], "
-        "sensor: WorldView-3, mosaic: first}]\n"
-    )
-    scenes = sc.survey(recipe, "p", source=str(folder))
+    recipe = strips_recipe(sensor="WorldView-3", mosaic="first")
+    scenes = sc.survey(recipe, PRODUCT, source=str(folder))
     url = sc.build(
-        sc.plan(recipe, "p", scenes),
+        sc.plan(recipe, PRODUCT, scenes),
         "s3://bench/cubes",
         target_options={"endpoint_url": endpoint},
         workers=WORKERS,

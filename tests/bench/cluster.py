@@ -18,7 +18,8 @@ from typing import Any
 from distributed import Client
 
 import spacenet_cube as sc
-from tests.bench.strips import BANDS, corpus_in, write_corpus
+from tests.bench.recipe import PRODUCT, strips_recipe
+from tests.bench.strips import corpus_in, write_corpus
 from tests.clusters import Cluster, cluster
 from tests.s3_servers import Proxy, filesystem, moto, proxy
 
@@ -88,13 +89,9 @@ def _tried(case: Case, number: int, below: Path, counted: Proxy) -> dict[str, An
 def _built(case: Case, number: int, counted: Proxy, dask: Cluster) -> dict[str, Any]:
     # As over https, which vouches for bytes; over plain http they are read twice.
     options = {"endpoint_url": counted.url, "timeout_s": 120, "read_twice": False}
-    recipe = sc.parse_recipe(
-        "name: bench\nlicence: {spdx: CC0-1.0, attribution: nobody}\n"
-        f"products: [{{name: p, sources: '*.tif', bands: [{', '.join(BANDS)}], "
-        f"encoding: {{chunk: {case.shard // 4}, shard: {case.shard}}}}}]\n"
-    )
-    scenes = sc.survey(recipe, "p", source=f"s3://source{number}", source_options=options)
-    planned = sc.plan(recipe, "p", scenes)
+    recipe = strips_recipe(encoding={"chunk": case.shard // 4, "shard": case.shard})
+    scenes = sc.survey(recipe, PRODUCT, source=f"s3://source{number}", source_options=options)
+    planned = sc.plan(recipe, PRODUCT, scenes)
     counted.seen.clear()
     begun = perf_counter()
     with Client(dask.address, set_as_default=False) as client:

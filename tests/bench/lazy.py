@@ -24,6 +24,7 @@ from shapely.geometry import box
 
 import spacenet_cube as sc
 from tests.bench.cluster import KEYS, WORKERS, peak_bytes
+from tests.bench.recipe import PRODUCT, strips_recipe
 from tests.bench.strips import BANDS, corpus_in, write_corpus
 from tests.clusters import cluster
 from tests.s3_servers import Proxy, filesystem, moto, proxy
@@ -55,11 +56,8 @@ def _build(below: Path, size: int, server: str) -> str:
     source.mkdir()
     corpus = corpus_in(source, size, 0, (1, 1))
     write_corpus(corpus)
-    recipe = sc.parse_recipe(
-        "name: bench\nlicence: {spdx: CC0-1.0, attribution: nobody}\n"
-        f"products: [{{name: p, sources: '*.tif', bands: [{', '.join(BANDS)}]}}]\n"
-    )
-    planned = sc.plan(recipe, "p", sc.survey(recipe, "p", source=str(source)))
+    recipe = strips_recipe()
+    planned = sc.plan(recipe, PRODUCT, sc.survey(recipe, PRODUCT, source=str(source)))
     return sc.build(planned, "s3://cubes", target_options={"endpoint_url": server}, workers=2)
 
 
