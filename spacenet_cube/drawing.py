@@ -20,7 +20,8 @@ from pyproj import CRS
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
 from spacenet_cube.info import Ground, ground
-from spacenet_cube.opening import believing, choose_level, cube_url, open_cube
+from spacenet_cube.opening import choose_level, cube_url, open_cube
+from spacenet_cube.roots import believing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

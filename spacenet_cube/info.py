@@ -17,7 +17,8 @@ from pyproj import CRS, Geod
 
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import StoreError
-from spacenet_cube.opening import believing, cube_url, open_root
+from spacenet_cube.opening import cube_url
+from spacenet_cube.roots import believing, open_root
 from spacenet_cube.storage import locate, scrubbed
 
 if TYPE_CHECKING:

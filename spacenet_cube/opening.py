@@ -5,8 +5,7 @@ wait until they are asked for.  A chunk that is missing raises, and never passes
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -16,33 +15,27 @@ import xarray as xr
 import zarr
 from dask.array.core import normalize_chunks
 from dask.base import tokenize
-from pyproj.exceptions import CRSError
-from zarr.errors import GroupNotFoundError
 
 from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
 from spacenet_cube.analysis.parts import OPEN_LEVEL, STORED_LEVEL
-from spacenet_cube.core.foreign import unsound, unsound_shapes
 from spacenet_cube.core.levels import Level, levels
-from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.guarding import GuardedStore
 from spacenet_cube.recipes import bundled_recipes, load_recipe
-from spacenet_cube.storage import (
-    FAULTS,
-    Location,
-    array_settings,
-    is_versioned,
-    locate,
-    scrubbed,
-    sealed,
-    unsealed,
+from spacenet_cube.roots import (
+    PIXELS,
+    believing,
+    check_arrays,
+    disbelieved,
+    located,
+    open_root,
+    root_at,
 )
+from spacenet_cube.storage import array_settings, is_versioned, locate, sealed, unsealed
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
 _TASK_PX = 2048
-_PIXELS = ("image", "source_index")
-_ARRAYS = {*_PIXELS, "band", "y", "x", "spatial_ref", "wavelength", "fwhm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,57 +142,10 @@ def open_cube(  # noqa: PLR0913 - each is a choice of its own, by keyword
     """
     url = cube_url(cube, product, root)
     where = located(url, version, storage_options)
-    group = _root_at(url, where)
+    group = root_at(url, where)
     chosen = choose_level(levels(dict(group.attrs)), level, resolution)
     opener = LevelOpener(url if where.address is None else where.url, storage_options)
     return _open_level(group, chosen, chunks, opener, bands)
-
-
-def located(
-    url: str,
-    version: str | datetime | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Location:
-    """Find one version of a cube, which stays the same whatever is published later.
-
-    Parameters
-    ----------
-    url
-        Path or URL of a cube.
-    version
-        Of a versioned cube: a tag, branch, snapshot or time; by default the one that its
-        address names, or the newest.
-    storage_options
-        How the storage is reached.
-
-    Returns
-    -------
-    Location
-        Its address names the snapshot, where the cube is versioned.
-
-    Raises
-    ------
-    RecipeError
-        If a version is asked of a cube that has none.
-    StoreError
-        If there is no such version, or it cannot be read.
-    """
-    where = locate(url, storage_options)
-    if where.address is None:
-        if version is not None:
-            raise RecipeError(
-                f"{url} is not a versioned cube, so it has no version {version}; leave it out, or "
-                "give an address that begins with icechunk+"
-            )
-        return where
-    if version is not None:
-        where = where.at(version.isoformat() if isinstance(version, datetime) else version)
-    try:
-        return where.pinned()
-    except FileNotFoundError as error:
-        raise StoreError(_not_there(url, where)) from error
-    except FAULTS as error:
-        raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
 
 
 def cube_url(
@@ -306,123 +252,6 @@ def choose_level(
     return there[number]
 
 
-def open_root(url: str, storage_options: Mapping[str, Any] | None = None) -> zarr.Group:
-    """Open the root group of a published cube, all of its metadata in one read.
-
-    Parameters
-    ----------
-    url
-        Path or URL of the cube.
-    storage_options
-        How the storage is reached, as fsspec takes it.
-
-    Returns
-    -------
-    zarr.Group
-        Its arrays raise on a missing chunk, however and wherever they are read.
-
-    Raises
-    ------
-    StoreError
-        If nothing is there, a build is unfinished, it is no cube of ours, or it cannot
-        be read.
-    """
-    return _root_at(url, located(url, None, storage_options))
-
-
-def _root_at(url: str, where: Location) -> zarr.Group:
-    """The root group of a cube that was found."""
-    try:
-        store = where.store(read_only=True)
-        with array_settings():
-            group = zarr.open_group(store, mode="r", zarr_format=3)
-    except (FileNotFoundError, GroupNotFoundError) as error:
-        raise StoreError(_not_there(url, where)) from error
-    except FAULTS as error:
-        raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
-    except Exception as error:  # Each of fsspec's back ends raises errors of its own family.
-        raise StoreError(
-            f"{url} cannot be read: {type(error).__name__}: {scrubbed(str(error))[:300]}; "
-            "check the address, and the credentials in storage_options"
-        ) from error
-    if "spacenet_cube" not in group.attrs or "image" not in group:
-        raise StoreError(
-            f"{url} is a Zarr group but no cube of spacenet_cube: its attributes lack "
-            "'spacenet_cube', or it has no array 'image'; open it with xarray.open_zarr, or "
-            "give the address of a cube, which ends in <AOI>/<product>.zarr"
-        )
-    with believing(url):
-        told = unsound(dict(group.attrs))
-        if told:
-            raise StoreError(_disbelieved(url, told))
-    return group
-
-
-@contextmanager
-def believing(url: str) -> Iterator[None]:
-    """Turn what damaged or hostile metadata provoke in other packages into one error.
-
-    Parameters
-    ----------
-    url
-        Path or URL of the cube.
-
-    Raises
-    ------
-    StoreError
-        In the place of any such error.
-    """
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError) as error:
-        raise StoreError(_disbelieved(url, f"{type(error).__name__}: {error}")) from error
-    except (TypeError, ValueError, CRSError) as error:
-        raise StoreError(_disbelieved(url, f"{type(error).__name__}: {error}")) from error
-
-
-def _disbelieved(url: str, told: str) -> str:
-    line = " ".join(told[:400].split())
-    return (
-        f"the metadata of {url} are not those of a cube: {line}; it is damaged or was edited: "
-        "build it again with --replace"
-    )
-
-
-def _check_arrays(url: str, group: zarr.Group, level: Level) -> None:
-    """Refuse arrays whose shapes do not go together, before room is made for them."""
-    arrays = {name: each for name, each in group.arrays() if name in _ARRAYS}
-    pixels = [arrays[name] for name in _PIXELS if name in arrays]
-    blocks = [edge for each in pixels for edge in (*each.chunks, *(each.shards or ()))]
-    shapes = {name: tuple(each.shape) for name, each in arrays.items()}
-    missing = sorted({*_PIXELS, "band", "y", "x", "spatial_ref"} - set(arrays))
-    wkt = str(arrays["spatial_ref"].attrs.get("crs_wkt", "")) if not missing else ""
-    told = f"no array {missing[0]!r}" if missing else None
-    told = told or unsound_shapes(shapes, level.shape_yx, tuple(blocks))
-    if told:
-        raise StoreError(_disbelieved(url, f"level {level.number}: {told}"))
-    refuse_files(" ".join(wkt.split()))
-
-
-def _not_there(url: str, where: Location) -> str:
-    """Say why no published cube is there."""
-    build = where.beside(".build")
-    try:
-        unfinished = build.exists()
-    except Exception:  # noqa: BLE001 - a hint is not worth a second error
-        unfinished = False
-    if unfinished:
-        return (
-            f"the cube at {url} is not published: {build.url} holds an unfinished build; "
-            "run the same 'spacenet-cube build' again to finish it"
-        )
-    hint = (
-        "check the address, or build it with 'spacenet-cube build'"
-        if "/" in url or url.endswith(".zarr")
-        else f"give a product too, such as open_cube('{url}', 'MUL'), or a cube's path"
-    )
-    return f"no cube at {url}: there is no Zarr v3 group; {hint}"
-
-
 def _open_level(
     root: zarr.Group,
     level: Level,
@@ -433,8 +262,8 @@ def _open_level(
     with believing(opener.url), array_settings():
         group = root if level.number == 0 else root[level.name]
         if not isinstance(group, zarr.Group):
-            raise StoreError(_disbelieved(opener.url, f"{level.name} is no group"))
-        _check_arrays(opener.url, group, level)
+            raise StoreError(disbelieved(opener.url, f"{level.name} is no group"))
+        check_arrays(opener.url, group, level)
         lazy = xr.open_dataset(
             GuardedStore(group, mode="r"),
             chunks=None,
@@ -451,7 +280,7 @@ def _open_level(
         return cube
     token = tokenize(opener.url, level.name, dict(root.attrs), bands and tuple(bands))
     sizes = _dask_chunks(cube["image"], chunks)
-    for name in _PIXELS:
+    for name in PIXELS:
         along = {dim: size for dim, size in sizes.items() if dim in cube[name].dims}
         cube[name] = cube[[name]].chunk(along, token=token)[name]
     return cube
