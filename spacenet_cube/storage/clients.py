@@ -5,6 +5,7 @@ have expired, so none is ever held in a value of ours.  Neither tries again by i
 `storage.retrying` does, for both alike.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -56,12 +57,13 @@ def patience(
     writes
         Whether the bytes go up: then the client hears nothing until all are sent.
     bytes_s
-        Bytes a second under which a connection counts as stalled, a power of two.
+        Bytes a second under which a connection counts as stalled.
 
     Returns
     -------
     Patience
-        Sizes are rounded up to powers of two, so that few clients are needed.
+        What bytes take is rounded up to a power of the root of two, so that few clients are
+        needed.
 
     Examples
     --------
@@ -74,7 +76,8 @@ def patience(
     """
     if size_bytes <= _SMALL_BYTES:
         return Patience(timeout_s, timeout_s)
-    whole_s = timeout_s + max((1 << (size_bytes - 1).bit_length()) / bytes_s, _SHORTEST_S)
+    takes_s = max(size_bytes / bytes_s, _SHORTEST_S)
+    whole_s = timeout_s + 2 ** (math.ceil(2 * math.log2(takes_s)) / 2)
     return Patience(whole_s if writes else timeout_s, whole_s)
 
 

@@ -13,7 +13,7 @@ SLOWEST_BYTES_S = 256 << 10
 
 _GUESS_BYTES_S = 16 << 20
 _KEPT, _ENOUGH = 32, 4
-_MARGIN = 4
+_MARGIN = 2
 
 
 class Pace:
@@ -27,7 +27,7 @@ class Pace:
     >>> for _ in range(4):
     ...     pace.note(64 << 20, seconds=1.0)
     >>> pace.bytes_s
-    16777216
+    33554432
     """
 
     def __init__(self) -> None:
@@ -41,17 +41,16 @@ class Pace:
 
     @property
     def bytes_s(self) -> int:
-        """Bytes a second that any upload is good for: a quarter of the slowest of the last ones.
+        """Bytes a second that any upload is good for: half of the slowest of the last ones.
 
-        It is a power of two, so that few clients are needed.  Until enough were seen it is a
-        guess; where that is wrong, no more is lost than a few tries of each of these few.
+        Until enough were seen it is a guess; where that is wrong, no more is lost than a few
+        tries of each of these few.
         """
         with self._lock:
             if len(self._rates) < _ENOUGH:
                 return _GUESS_BYTES_S
             slowest = min(self._rates)
-        expected = max(1, int(slowest / _MARGIN))
-        return max(SLOWEST_BYTES_S, 1 << (expected.bit_length() - 1))
+        return max(SLOWEST_BYTES_S, int(slowest / _MARGIN))
 
 
 class Easing:
@@ -65,7 +64,7 @@ class Easing:
     Examples
     --------
     >>> easing = Easing(Pace())
-    >>> for _ in range(5):
+    >>> for _ in range(6):
     ...     easing.ran_out()
     >>> easing.bytes_s == SLOWEST_BYTES_S
     True
