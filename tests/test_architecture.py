@@ -25,6 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "accessor",
+            "accessor_analysis",
+            "accessor_learning",
             "analysis",
             "archive",
             "dealer",
@@ -79,7 +81,11 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From the bottom up.  A module imports from layers below its own; a folder is one module."""
 
 NEIGHBOURS: dict[tuple[str, str], str] = {
+    ("accessor", "accessor_analysis"): "a part of it",
+    ("accessor", "accessor_learning"): "a part of it",
     ("accessor", "analysis"): "its methods are functions there",
+    ("accessor_analysis", "analysis"): "its methods are functions there",
+    ("accessor_learning", "analysis"): "it asks a dataset for its opener",
     ("analysis", "resampling"): "a cube is brought to another grid as scenes are",
     ("likeness", "publish"): "a cube's grid is read from the document that publishes it",
     ("info", "opening"): "a description is given the URL of a cube",
@@ -95,10 +101,10 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("opening", "analysis"): "an opened cube carries what its parts are asked for",
     ("opening", "accessor"): "opening a cube registers ds.spacenet",
     ("drawing", "opening"): "a quicklook is given the URL of a cube",
-    ("accessor", "batches"): "the opener of levels is described where chips need it",
-    ("accessor", "chips"): "what cube.spacenet.chips gives",
-    ("accessor", "choosing"): "cube.spacenet.chips",
-    ("accessor", "labels"): "cube.spacenet.rasterize",
+    ("accessor_learning", "batches"): "the opener of levels is described where chips need it",
+    ("accessor_learning", "chips"): "what cube.spacenet.chips gives",
+    ("accessor_learning", "choosing"): "cube.spacenet.chips",
+    ("accessor_learning", "labels"): "cube.spacenet.rasterize",
     ("chips", "batches"): "chips come as samples and streams",
     ("chips", "cutting"): "chips are cut from shards",
     ("chips", "footprints"): "chips are listed and drawn",

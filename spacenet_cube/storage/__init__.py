@@ -17,7 +17,8 @@ from spacenet_cube.storage.durable import (
     write_durably,
 )
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
-from spacenet_cube.storage.location import Location, etag_of, from_environment, locate, name_of
+from spacenet_cube.storage.locating import from_environment, locate
+from spacenet_cube.storage.location import Location, etag_of, name_of
 from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.repository import MovedError, Repository
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed

@@ -18,8 +18,8 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
-from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.core.access import StorageOptions
+from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.address import Address, is_versioned, parse_address
 from spacenet_cube.storage.clients import s3fs_arguments
 from spacenet_cube.storage.faults import ChangedError, explain
@@ -31,8 +31,12 @@ from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.stream import PartStream
 from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
 
-_LOCAL = {"", "file", "local"}
-_S3 = {"s3", "s3a"}
+LOCAL = {"", "file", "local"}
+"""Schemes of the local disk."""
+
+S3 = {"s3", "s3a"}
+"""Schemes of S3."""
+
 _WEB = {"http", "https"}
 
 
@@ -61,7 +65,7 @@ class Location:
     @cached_property
     def is_local(self) -> bool:
         """Whether the location is on this machine's disk."""
-        return self.scheme in _LOCAL
+        return self.scheme in LOCAL
 
     @cached_property
     def address(self) -> Address | None:
@@ -105,7 +109,7 @@ class Location:
             ) from error
 
     def _arguments(self) -> dict[str, Any]:
-        own: dict[str, Any] = s3fs_arguments(self.options) if self.scheme in _S3 else {}
+        own: dict[str, Any] = s3fs_arguments(self.options) if self.scheme in S3 else {}
         if self.scheme in _WEB:
             wait_s = self.options.timeout_s
             silence = aiohttp.ClientTimeout(total=None, sock_connect=wait_s, sock_read=wait_s)
@@ -127,7 +131,7 @@ class Location:
     @cached_property
     def bucket(self) -> S3Bucket | None:
         """The way to objects on S3; None where there is none."""
-        if self.scheme not in _S3 or self.extra:
+        if self.scheme not in S3 or self.extra:
             return None
         return S3Bucket(urlsplit(self.url).netloc, self.options)
 
@@ -402,114 +406,6 @@ def etag_of(info: Mapping[str, Any]) -> str | None:
     """The store's tag in an entry of a listing, without its quotes."""
     tag = info.get("ETag") or info.get("etag")
     return str(tag).strip('"') if tag else None
-
-
-def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None = None) -> Location:
-    """Understand a path or URL.
-
-    Parameters
-    ----------
-    url
-        Local path (relative ones are taken from the working directory), ``file://``, or any
-        URL that fsspec knows.
-    options
-        How it is reached.  A mapping may also hold keyword arguments of the fsspec
-        filesystem, as readers of cubes are used to.
-
-    Returns
-    -------
-    Location
-        Nothing is opened yet.
-
-    Raises
-    ------
-    RecipeError
-        If an option has a value that cannot stand.
-    StoreError
-        If the URL carries credentials, which would spread into metadata and logs.
-
-    Examples
-    --------
-    >>> locate("s3://bucket/cubes/").url
-    's3://bucket/cubes'
-    """
-    text = str(url)
-    if is_versioned(text):
-        return _versioned(parse_address(text), options)
-    if "://" not in text:
-        return Location(str(Path(text).expanduser().absolute()))
-    try:
-        parts = urlsplit(text)
-    except ValueError as error:
-        raise StoreError(f"{text!r} is not a URL: {error}; correct it") from error
-    if parts.password or (parts.username and parts.scheme in {"http", "https", "s3", "s3a"}):
-        raise StoreError(
-            f"the URL for {parts.scheme}://{parts.hostname} carries credentials, which would "
-            "end in metadata and logs; take them out and use the AWS profile or environment"
-        )
-    if parts.query:
-        raise StoreError(
-            f"the URL for {parts.scheme}://{parts.hostname} carries a query, which may hold a "
-            "signature and would end in metadata and logs; name the folder or bucket itself, and "
-            "use the AWS profile or environment"
-        )
-    if parts.scheme in _LOCAL:
-        return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
-    own, extra = _sorted_out(options)
-    return Location(text.rstrip("/"), own, extra)
-
-
-def _versioned(address: Address, options: StorageOptions | Mapping[str, Any] | None) -> Location:
-    """The location of a versioned cube, or of a folder that holds some."""
-    plain = locate(address.place, options)
-    if plain.scheme not in _LOCAL | _S3:
-        raise StoreError(
-            f"versioned cubes cannot lie at {plain.url}; use icechunk+s3://bucket/prefix or "
-            "icechunk+file:///folder"
-        )
-    if plain.extra:
-        raise RecipeError(
-            f"{', '.join(sorted(plain.extra))} are options of fsspec, which icechunk does not know;"
-            " use profile, endpoint_url, region, anonymous or requester_pays"
-        )
-    place = plain.path if plain.is_local else plain.url
-    return Location(replace(address, place=place).url, plain.options)
-
-
-def _sorted_out(
-    options: StorageOptions | Mapping[str, Any] | None,
-) -> tuple[StorageOptions, Mapping[str, Any]]:
-    """Options of ours, and what only fsspec knows."""
-    if isinstance(options, StorageOptions):
-        return options, {}
-    said = dict(options or {})
-    if "anon" in said:
-        said["anonymous"] = said.pop("anon")
-    own = {name: said.pop(name) for name in StorageOptions.model_fields if name in said}
-    return storage_options(own), said
-
-
-def from_environment(role: str) -> StorageOptions:
-    """Options that the environment gives a source or a target.
-
-    Parameters
-    ----------
-    role
-        ``source`` or ``target``: the variable is ``SPACENET_CUBE_SOURCE_OPTIONS`` or
-        ``SPACENET_CUBE_TARGET_OPTIONS``, such as ``anonymous=true,region=us-east-1``.
-
-    Returns
-    -------
-    StorageOptions
-        The defaults where nothing is said.
-
-    Raises
-    ------
-    RecipeError
-        If they cannot stand.
-    """
-    text = os.environ.get(f"SPACENET_CUBE_{role.upper()}_OPTIONS", "")
-    return storage_options(options_of_pairs(pair for pair in text.split(",") if pair.strip()))
 
 
 def name_of(key: str) -> str:
