@@ -29,7 +29,7 @@ class RecordingStore(WrapperStore[Store]):
     check
         Called before each is written; what it raises ends the writing.
     behind
-        Stores them while the caller goes on, who must leave its block before he counts on them.
+        Stores them while the caller goes on, who waits for it before counting on them.
     """
 
     def __init__(
