@@ -104,7 +104,7 @@ def opened(urls, part):
 
 
 def test_every_method_is_under_test():
-    public = {name for name in vars(SpacenetAccessor) if not name.startswith("_")}
+    public = {name for name in dir(SpacenetAccessor) if not name.startswith("_")}
     # Chips and labels have tests of their own.
     others = {"chips", "rasterize"}
 
