@@ -5,6 +5,8 @@ edge of a mosaic does not darken; integers are rounded half up, as GDAL's averag
 resampling does from zero upwards.  ``source_index`` takes the scene most of the four come from.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,9 +55,9 @@ def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:
         here, there = slice(top, top + _STRIPE_ROWS), slice(top // 2, (top + _STRIPE_ROWS) // 2)
         index = _even(pixels.source_index[here], 0)
         half.source_index[there] = _most_common(index)
-        valid = index > 0
+        quads = _valid_quads(index > 0)
         for band, made in zip(pixels.image, half.image, strict=True):
-            made[there] = _average(_even(band[here], nodata), valid, nodata)
+            _average(_even(band[here], nodata), quads, nodata, made[there])
         keep_valid(half.image[:, there], half.source_index[there], nodata)
     return half
 
@@ -81,28 +83,73 @@ def _sum(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def _wide(plane: NDArray[Any]) -> NDArray[Any]:
-    """The plane in a type that holds the sum of four with room for rounding."""
+    """Integers in a type that holds the sum of four, and twice that of three, with rounding."""
     kind, size = plane.dtype.kind, plane.dtype.itemsize
-    if kind == "f":
-        return plane.astype(np.float64)
     if kind == "u" and size == np.dtype(np.uint16).itemsize and plane.max() < 1 << 13:
         return plane
     return plane.astype({1: np.int16, 2: np.int32}.get(size, np.int64))
 
 
-def _average(plane: NDArray[Any], valid: NDArray[np.bool_], nodata: float) -> NDArray[Any]:
-    """Average of the valid pixels of each quad, in the plane's type; NaN in a band is left out."""
-    integer = plane.dtype.kind in "iu"
-    held = valid if integer else valid & ~np.isnan(plane)
+@dataclass(frozen=True, slots=True, eq=False)
+class _ValidQuads:
+    """Which pixels of a plane are valid, and what that makes of its quads; for every band."""
+
+    valid: NDArray[np.bool_]
+    """Shape (y, x) of the plane."""
+
+    is_whole: bool
+    """Whether every pixel is valid."""
+
+    partly: tuple[NDArray[np.intp], ...]
+    """Rows and columns of the quads of which some pixels are valid: few, along edges."""
+
+    count: NDArray[Any]
+    """How many of each of those are valid: 1, 2 or 3."""
+
+    none: NDArray[np.bool_]
+    """Shape of the quads (y, x): those without a valid pixel; empty where all are."""
+
+
+def _valid_quads(valid: NDArray[np.bool_]) -> _ValidQuads:
+    is_whole = bool(valid.all())
+    count = np.zeros((0, 0), np.uint8) if is_whole else _sum(valid.view(np.uint8))
+    partly = np.nonzero((count > 0) & (count < _QUAD))
+    return _ValidQuads(valid, is_whole, partly, count[partly], count == 0)
+
+
+def _average(plane: NDArray[Any], quads: _ValidQuads, nodata: float, out: NDArray[Any]) -> None:
+    """Average of the valid pixels of each quad, in the plane's type."""
+    if plane.dtype.kind == "f":
+        out[...] = _average_of_floats(plane, quads.valid, nodata)
+        return
+    if not quads.is_whole:
+        plane = plane * quads.valid.astype(plane.dtype)
+    total = _sum(_wide(plane))
+    of_some = total[quads.partly]
+    total += 2
+    total >>= 2
+    np.copyto(out, total, casting="unsafe")
+    if not quads.is_whole:
+        count = quads.count.astype(total.dtype)
+        out[quads.partly] = (2 * of_some + count) // (2 * count)
+        if nodata != 0:
+            np.copyto(out, np.asarray(nodata, out.dtype), where=quads.none)
+
+
+def _average_of_floats(
+    plane: NDArray[Any], valid: NDArray[np.bool_], nodata: float
+) -> NDArray[Any]:
+    """The same of floats; NaN in a band is left out."""
+    held = valid & ~np.isnan(plane)
+    wide = plane.astype(np.float64)
     if held.all():
-        total = _sum(_wide(plane))
-        return ((total + 2) >> 2 if integer else total / _QUAD).astype(plane.dtype)
-    total = _sum(_wide(np.where(held, plane, np.zeros((), plane.dtype))))
-    count = _sum(held.astype(np.uint8)).astype(total.dtype)
-    least = np.maximum(count, 1)
-    mean = (2 * total + least) // (2 * least) if integer else total / least
-    empty = nodata if integer else np.where(_sum(valid.astype(np.uint8)) > 0, np.nan, nodata)
-    return np.where(count > 0, mean, empty).astype(plane.dtype)
+        return _sum(wide) / _QUAD
+    total = _sum(np.where(held, wide, 0.0))
+    count = _sum(held.astype(np.uint8))
+    mean = total / np.maximum(count, 1)
+    empty = np.where(_sum(valid.astype(np.uint8)) > 0, np.nan, nodata)
+    found: NDArray[Any] = np.where(count > 0, mean, empty)
+    return found
 
 
 def _most_common(index: NDArray[Any]) -> NDArray[Any]:
@@ -111,8 +158,17 @@ def _most_common(index: NDArray[Any]) -> NDArray[Any]:
     if low == high:
         return np.full((index.shape[0] // 2, index.shape[1] // 2), low, index.dtype)
     quads = _quads(index)
-    best = np.zeros(quads[0].shape, index.dtype)
-    most = np.zeros(quads[0].shape, np.uint8)
+    found, same = quads[0].copy(), np.ones(quads[0].shape, bool)
+    for other in quads[1:]:
+        same &= quads[0] == other
+    mixed = np.nonzero(~same)
+    found[mixed] = _elected([quad[mixed] for quad in quads])
+    return found
+
+
+def _elected(quads: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The same, of the four pixels of some quads."""
+    best, most = np.zeros_like(quads[0]), np.zeros(quads[0].shape, np.uint8)
     for candidate in quads:
         votes = sum((candidate == other).astype(np.uint8) for other in quads)
         wins = (candidate > 0) & (votes > most)
