@@ -24,9 +24,10 @@ from spacenet_cube.storage.address import Address, is_versioned, parse_address
 from spacenet_cube.storage.clients import s3fs_arguments
 from spacenet_cube.storage.faults import ChangedError, explain
 from spacenet_cube.storage.objects import WholeObjectStore
+from spacenet_cube.storage.pages import Found
 from spacenet_cube.storage.reading import sealed_store
 from spacenet_cube.storage.retrying import persist, settle
-from spacenet_cube.storage.s3 import Found, S3Bucket
+from spacenet_cube.storage.s3 import S3Bucket
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.stream import PartStream
 from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore

@@ -7,8 +7,7 @@ Each try ends by a timeout of its client, so the number of tries bounds the time
 
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from spacenet_cube.storage.faults import FAULTS, is_expired, is_final
 
@@ -80,8 +79,19 @@ def _wait_s(turn: int) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret hangs on it
 
 
-def settle[T](read: Callable[[], tuple[T, bool]], retries: int, what: str) -> T:
-    """Read until a reading is proven right, or two are equal.
+type Agree[T] = Callable[[Sequence[T]], T | None]
+"""What readings come to, in the order they were made; None where another is needed."""
+
+
+def seen_before[T](readings: Sequence[T]) -> T | None:
+    """The last reading, where an earlier one is equal."""
+    return readings[-1] if readings[-1] in readings[:-1] else None
+
+
+def settle[T](
+    read: Callable[[], tuple[T, bool]], retries: int, what: str, agree: Agree[T] = seen_before
+) -> T:
+    """Read until a reading is proven right, or readings agree.
 
     Parameters
     ----------
@@ -91,16 +101,18 @@ def settle[T](read: Callable[[], tuple[T, bool]], retries: int, what: str) -> T:
         Readings after the two that are always allowed.
     what
         Name of the object.
+    agree
+        What the readings so far come to; two that are equal by default.
 
     Returns
     -------
     T
-        The reading.
+        The reading, or what some come to.
 
     Raises
     ------
     OSError
-        If no two agree.
+        If they come to nothing.
 
     Examples
     --------
@@ -108,12 +120,13 @@ def settle[T](read: Callable[[], tuple[T, bool]], retries: int, what: str) -> T:
     >>> settle(lambda: (next(readings), False), 5, "an object")
     b'abc'
     """
-    seen: list[Any] = []
+    seen: list[T] = []
     for turn in range(retries + 2):
         found, proven = read()
-        if proven or found in seen:
-            return found
         seen.append(found)
+        common = found if proven else agree(seen)
+        if common is not None:
+            return common
         if turn:
             # Workers of a build that was cut off may still write there for some seconds.
             time.sleep(_wait_s(turn))

@@ -1,12 +1,12 @@
 """S3: objects of a bucket, each request tried until it is answered.
 
-Every path has its check.  A listing and a part of an object are read until two readings
-agree, a whole object is compared with its tag, and what was stored is compared with the tag
+Every path has its check.  A listing and a part of an object are read until readings agree, a
+whole object is compared with its tag, and what was stored is compared with the tag
 it got, where nothing else vouches for the bytes: over plain http (DESIGN.md, Faults).
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -29,10 +29,8 @@ from spacenet_cube.storage.clients import (
 )
 from spacenet_cube.storage.faults import FAULTS
 from spacenet_cube.storage.pace import Easing, Pace
-from spacenet_cube.storage.retrying import persist, settle
-
-Found = dict[str, tuple[int, str | None]]
-"""Size in bytes and tag, by key."""
+from spacenet_cube.storage.pages import Found, Page, agreed
+from spacenet_cube.storage.retrying import Agree, persist, seen_before, settle
 
 _UPLOAD_PART_BYTES = 16 << 20
 _UPLOADS_AT_ONCE = 4
@@ -98,10 +96,12 @@ class S3Bucket:
         what = f"s3://{self.name}/{key}"
         return persist(noting, options.retries, what, None if options.anonymous else renew)
 
-    def _settled[T](self, key: str, read: Callable[[], tuple[T, bool]]) -> T:
+    def _settled[T](
+        self, key: str, read: Callable[[], tuple[T, bool]], agree: Agree[T] = seen_before
+    ) -> T:
         """Read until it is proven or agreed on, each reading tried until it works."""
         return settle(
-            lambda: self.persist(key, read), self.options.retries, f"s3://{self.name}/{key}"
+            lambda: self.persist(key, read), self.options.retries, f"s3://{self.name}/{key}", agree
         )
 
     def read_range(self, key: str, start: int, size_bytes: int) -> tuple[Any, str | None]:
@@ -254,8 +254,8 @@ class S3Bucket:
             with suppress(FileNotFoundError):
                 self.size_and_etag(key)
                 return True
-        page = self._page(_folder(key), most=1)
-        return not key or bool(page["objects"])
+        page = self._page(_folder(key), {"MaxKeys": 1})
+        return not key or bool(page.objects)
 
     def find(self, key: str, depth: int | None = None) -> Found:
         """Objects below a key.
@@ -277,44 +277,42 @@ class S3Bucket:
         while waiting:
             folder, level = waiting.pop()
             for page in self._pages(folder, by_folder=depth is not None):
-                found |= page["objects"]
+                found |= page.objects
                 if depth is not None and level < depth:
-                    waiting += [(below, level + 1) for below in page["folders"]]
+                    waiting += [(below, level + 1) for below in page.folders]
         return dict(sorted(found.items()))
 
-    def _pages(self, folder: str, *, by_folder: bool) -> Iterator[dict[str, Any]]:
-        token = None
-        while True:
-            page = self._page(folder, by_folder=by_folder, token=token)
+    def _pages(self, folder: str, *, by_folder: bool) -> Iterator[Page]:
+        asked: dict[str, Any] = {"Delimiter": "/"} if by_folder else {}
+        following: Mapping[str, str] | None = {}
+        while following is not None:
+            page = self._page(folder, asked | dict(following))
             yield page
-            token = page["next"]
-            if not token:
-                return
+            following = page.following
 
-    def _page(self, folder: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401 - see below
+    def _page(self, folder: str, asked: Mapping[str, Any]) -> Page:
         """One answer to a LIST."""
-        return self._settled(
-            folder or "", lambda: (self._page_once(folder, **how), not self.doubts)
-        )
 
-    def _page_once(
-        self, folder: str, *, by_folder: bool = False, token: str | None = None, most: int = 1000
-    ) -> dict[str, Any]:
-        asked: dict[str, Any] = {"Bucket": self.name, "Prefix": folder, "MaxKeys": most}
-        asked |= {"Delimiter": "/"} if by_folder else {}
-        asked |= {"ContinuationToken": token} if token else {}
+        def once() -> tuple[Page, bool]:
+            page = self._page_once({"Bucket": self.name, "Prefix": folder, **asked})
+            return page, not self.doubts
+
+        return self._settled(folder, once, agreed)
+
+    def _page_once(self, asked: dict[str, Any]) -> Page:
         try:
             # botocore too parses sizes and times, and raises what int() and the like raise.
             answer = self._s3fs().call_s3("list_objects_v2", **asked)
             rows = [row for row in answer.get("Contents", ()) if not row["Key"].endswith("/")]
             more = bool(answer.get("IsTruncated"))
-            return {
-                "objects": {row["Key"]: (int(row["Size"]), _plain(row["ETag"])) for row in rows},
-                "folders": [row["Prefix"] for row in answer.get("CommonPrefixes", ())],
-                "next": answer["NextContinuationToken"] if more else None,
-            }
+            return Page(
+                {row["Key"]: (int(row["Size"]), _plain(row["ETag"])) for row in rows},
+                tuple(row["Prefix"] for row in answer.get("CommonPrefixes", ())),
+                {"ContinuationToken": answer["NextContinuationToken"]} if more else None,
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise OSError(f"the listing of s3://{self.name}/{folder} is garbled") from error
+            where = f"s3://{self.name}/{asked['Prefix']}"
+            raise OSError(f"the listing of {where} is garbled") from error
 
     def _s3fs(self) -> Any:  # noqa: ANN401 - s3fs ships no types
         """The filesystem to list by, with the newest credentials."""
