@@ -372,17 +372,7 @@ def work(
         If the target refuses or fails, or another builder has taken over.
     """
     if _is_cluster(means.executor):
-        from spacenet_cube.distributing import on_cluster  # noqa: PLC0415 - of an extra
-
-        with on_cluster(means.executor, plan, partial(do_task, plan, cube)) as (far, do_there):
-            return run_all(
-                left.todo,
-                do_there,
-                pool=far,
-                workers=len(left.todo),
-                progress=means.progress,
-                watch=watch,
-            )
+        return _work_far(plan, cube, left, means.executor, means.progress, watch)
     mine = {task.number for task in left.todo if task.kind == "unit"}
     units = [unit for unit in plan.units if unit.number in mine]
     with (
@@ -408,3 +398,25 @@ def work(
         finally:
             if here is not None:
                 here.stop()
+
+
+def _work_far(
+    plan: Plan,
+    cube: Location,
+    left: Job,
+    cluster: Executor,
+    progress: Progress | None,
+    watch: Watch,
+) -> dict[str, Record]:
+    """Do tasks of a plan on a cluster, whose dealer has all of them."""
+    from spacenet_cube.distributing import on_cluster  # noqa: PLC0415 - of an extra
+
+    with on_cluster(cluster, plan, partial(do_task, plan, cube)) as (far, do_there):
+        return run_all(
+            left.todo,
+            do_there,
+            pool=far,
+            workers=len(left.todo),
+            progress=progress,
+            watch=watch,
+        )

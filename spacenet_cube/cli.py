@@ -40,6 +40,7 @@ from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
     from spacenet_cube.core.findings import Verification
+    from spacenet_cube.core.plan import Plan
 
 app = typer.Typer(
     name="spacenet-cube",
@@ -180,10 +181,9 @@ def build_command(
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them; go on with what was stopped."""
-    from spacenet_cube.building import build, check_target
+    from spacenet_cube.building import check_target
     from spacenet_cube.recipes import area_of
     from spacenet_cube.terminal import Bars
-    from spacenet_cube.updating import update
 
     if replace and update_only:
         raise RecipeError(
@@ -199,26 +199,41 @@ def build_command(
         for one, _ in planned if not update_only else ():
             check_target(one, to, replace=replace, target_options=target)
         for one, _ in planned:
-            common: dict[str, Any] = {
-                "workers": workers,
-                "executor": executor,
-                "break_lock": break_lock,
-                "target_options": target,
-                "scratch": scratch,
-                "progress": Bars(shown, one.product.name).tell,
-            }
-            if update_only:
-                done = update(one, to, **common)
-                built.append({"product": one.product.name, "cube": done.url} | asdict(done))
-                if not as_json:
-                    typer.echo(str(done))
-                continue
-            url = build(one, to, replace=replace, **common)
-            built.append({"product": one.product.name, "cube": url, "digest": one.digest})
+            facts, told = _built(
+                one,
+                to,
+                replace=None if update_only else replace,
+                workers=workers,
+                executor=executor,
+                break_lock=break_lock,
+                target_options=target,
+                scratch=scratch,
+                progress=Bars(shown, one.product.name).tell,
+            )
+            built.append(facts)
             if not as_json:
-                typer.echo(url)
+                typer.echo(told)
     if as_json:
         _print_json({"recipe": recipe, "cubes": built})
+
+
+def _built(
+    planned: "Plan",
+    to: str,
+    *,
+    replace: bool | None,
+    **means: Any,  # noqa: ANN401 - what both verbs take
+) -> tuple[dict[str, Any], str]:
+    """Build a cube, or update it where ``replace`` is None: facts about it, and a line."""
+    from spacenet_cube.building import build
+    from spacenet_cube.updating import update
+
+    product = {"product": planned.product.name}
+    if replace is None:
+        done = update(planned, to, **means)
+        return product | {"cube": done.url} | asdict(done), str(done)
+    url = build(planned, to, replace=replace, **means)
+    return product | {"cube": url, "digest": planned.digest}, url
 
 
 @app.command("status")

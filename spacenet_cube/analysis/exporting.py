@@ -35,14 +35,7 @@ def to_cog(
     overwrite: bool,
 ) -> Path:
     """Write a cloud optimized GeoTIFF; see the accessor."""
-    if "://" in os.fspath(path):
-        raise RecipeError(
-            f"{os.fspath(path)} is a URL, and a file is written here; "
-            "give a local path, and copy it"
-        )
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise RecipeError(f"{target} is there; give overwrite=True, or another path")
+    target = _local(path, overwrite=overwrite)
     if compression not in _LOSSLESS:
         raise RecipeError(
             f"there is no compression {compression!r} here; give one of {', '.join(_LOSSLESS)}"
@@ -72,6 +65,19 @@ def to_cog(
     finally:
         flat.unlink(missing_ok=True)
         made.unlink(missing_ok=True)
+    return target
+
+
+def _local(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """A file that may be written, or an error that says why not."""
+    if "://" in os.fspath(path):
+        raise RecipeError(
+            f"{os.fspath(path)} is a URL, and a file is written here; "
+            "give a local path, and copy it"
+        )
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise RecipeError(f"{target} is there; give overwrite=True, or another path")
     return target
 
 

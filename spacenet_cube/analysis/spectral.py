@@ -76,16 +76,28 @@ def index(
         **LAZILY,
     )
     made.attrs = {
+        **_origin(formula, chosen, values),
+        "computed_from": "digital numbers" if of == "numbers" else of,
+        **ON_GRID,
+    }
+    return made.rename(name)
+
+
+def _origin(
+    formula: Any,  # noqa: ANN401 - it ships no types
+    chosen: Mapping[str, str],
+    constants: Mapping[str, float],
+) -> dict[str, str]:
+    """What an index is, and of which bands: as attributes."""
+    said = {"constants": ", ".join(f"{k}={v}" for k, v in constants.items())} if constants else {}
+    return {
         "long_name": formula.long_name,
         "units": "1",
         "formula": formula.formula,
         "bands": ", ".join(f"{letter}={band}" for letter, band in chosen.items()),
-        "computed_from": "digital numbers" if of == "numbers" else of,
         "references": formula.reference,
-        **({"constants": ", ".join(f"{k}={v}" for k, v in values.items())} if values else {}),
-        **ON_GRID,
+        **said,
     }
-    return made.rename(name)
 
 
 def _constants(
