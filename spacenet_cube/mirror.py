@@ -15,15 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from spacenet_cube.core.etags import PIECE_BYTES, part_sizes, tag_of
-from spacenet_cube.core.tiff import (
-    Span,
-    Structure,
-    TiffError,
-    merge,
-    requests,
-    structure,
-    without,
-)
+from spacenet_cube.core.spans import Span, merge, requests, without
+from spacenet_cube.core.tiff import Structure, TiffError, structure
 from spacenet_cube.storage import DiskError, Location
 
 HEAD_BYTES = 1 << 16

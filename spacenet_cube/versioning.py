@@ -5,10 +5,8 @@ moved at the end, in one conditional step.  So a cube can be replaced or updated
 read, and every version stays.
 """
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from spacenet_cube.core.begun import Begun, Found, Step, begun
@@ -19,7 +17,8 @@ from spacenet_cube.core.manifest import Stored, manifest, place, with_manifest
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.versions import BUILDING, branch_of, facts_of, message_of, version_step
-from spacenet_cube.errors import CubeError, CubeExistsError, StoreError
+from spacenet_cube.desk import UNFINISHED, Desk, in_words
+from spacenet_cube.errors import CubeError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, hold
 from spacenet_cube.publish import (
@@ -35,21 +34,16 @@ from spacenet_cube.publish import (
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch
 from spacenet_cube.storage import (
-    FAULTS,
     Draft,
     Location,
-    MovedError,
     Repository,
     write_durably,
 )
-from spacenet_cube.working import Recorder, Recording, do_coordinates, record_of
+from spacenet_cube.working import Recorder, do_coordinates
 
 Run = Callable[[Location, Job, Watch, Recorder], dict[str, Record]]
 """Does what is left of a build: given where it is read, what to do, who watches, and what gives
 each task what it writes through."""
-
-_SHARE, _DEAR_S = 10, 1.0
-_UNFINISHED = "an unfinished build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +193,7 @@ def _updated(
 def _state(cube: Location, *, replaces: bool) -> _State:
     ledger = Ledger(cube)
     former = begun_beside(ledger, replace=replaces)
-    with _told(cube, "reached"):
+    with in_words(cube, "reached"):
         try:
             repository = Repository(cube.plain.url, cube.options)
         except FileNotFoundError:
@@ -258,7 +252,7 @@ def _draft(
         Root document of the version that is updated; None to begin with nothing.
     """
     ledger, former, branch = Ledger(cube), state.begun, branch_of(wanted, lock.id)
-    with _told(cube, "written"):
+    with in_words(cube, "written"):
         repository = state.repository or Repository(cube.plain.url, cube.options, create=True)
         if step == "continue" and former is not None and state.branch is not None:
             repository.begin(branch, repository.snapshot(state.branch))
@@ -273,7 +267,7 @@ def _draft(
         if base is None:
             draft.clear()
         draft.put(_documents(plan))
-        draft.begin(_UNFINISHED)
+        draft.begin(UNFINISHED)
         if base is not None:
             ledger.write_base(base, {})
         ledger.begin(wanted, plan)
@@ -317,7 +311,7 @@ def _publish(plan: Plan, draft: Draft, objects: list[Written]) -> None:
     documents = _documents(plan)
     del documents[ROOT]
     wanted = {one.key: one for one in objects}
-    with _told(cube, "published"):
+    with in_words(cube, "published"):
         draft.put(documents)
         for key, content in documents.items():
             stored = Stored.of(key, content)
@@ -334,117 +328,5 @@ def _publish(plan: Plan, draft: Draft, objects: list[Written]) -> None:
 def _tidy(cube: Location) -> None:
     """Remove the branch and the ledger of a build that is published, and nothing else."""
     Ledger(cube).clear()
-    with _told(cube, "tidied up"):
+    with in_words(cube, "tidied up"):
         Repository(cube.plain.url, cube.options).drop(BUILDING)
-
-
-@contextmanager
-def _told(cube: Location, what: str) -> Iterator[None]:
-    """Tell a fault in words.
-
-    Raises
-    ------
-    CubeExistsError
-        If another version was published meanwhile.
-    StoreError
-        If the store refuses or fails.
-    """
-    try:
-        yield
-    except MovedError as error:
-        raise CubeExistsError(
-            f"another version of {cube.url} was published meanwhile, so this one is not; run the "
-            "same command again to build on top of that one"
-        ) from error
-    except FAULTS as error:
-        raise StoreError(
-            f"{cube.url} cannot be {what}: {cube.told(error)}; mend the store, then run the same "
-            "command again"
-        ) from error
-
-
-class Desk:
-    """Where finished tasks are put, and saved, each with its record.
-
-    Saving writes a few small objects however many tasks it saves, so those that finish while
-    another is saved are saved together.  The repository's tables grow with the cube: where
-    saving takes over a second, it is done so seldom that it takes a tenth of the time.
-
-    Parameters
-    ----------
-    draft
-        What tasks write to.
-    ledger
-        Where their records go.
-    """
-
-    def __init__(self, draft: Draft, ledger: Ledger) -> None:
-        self._draft, self._ledger = draft, ledger
-        self._waiting: list[Record] = []
-        self._saving, self._next_s = threading.Lock(), 0.0
-
-    @contextmanager
-    def recorded(
-        self,
-        cube: Location,
-        name: str,
-        inputs: str,
-        check: Callable[[], None] = lambda: None,
-        held: tuple[Stored, ...] = (),
-    ) -> Iterator[Recording]:
-        """Take what is written in a block into the draft; its record is stored once it is saved.
-
-        Parameters
-        ----------
-        cube
-            Where the cube is, for messages.
-        name
-            Name of the task.
-        inputs
-            Digest of what it is made from.
-        check
-            Called before each object is written; what it raises ends the task.
-        held
-            Objects that are there already, which the record tells of too.
-
-        Yields
-        ------
-        Recording
-            To write through; its ``record`` is there afterwards.
-
-        Raises
-        ------
-        StoreError
-            If the target refuses or fails.
-        """
-        with _told(cube, "written"):
-            fork = self._draft.fork()
-        store = Recording(fork.store, check)
-        yield store
-        store.record = record_of(name, inputs, store.written, held)
-        with _told(cube, "written"):
-            self._draft.merge(fork)
-        self._waiting.append(store.record)
-        if time.monotonic() >= self._next_s:
-            self.save()
-
-    def save(self) -> None:
-        """Save what is finished.
-
-        Raises
-        ------
-        StoreError
-            If the target refuses or fails.
-        """
-        with self._saving:
-            start_s = time.monotonic()
-            ready, self._waiting = self._waiting, []
-            if not ready:
-                return
-            with _told(self._draft.cube, "written"):
-                self._draft.save(_UNFINISHED)
-            for record in ready:
-                self._ledger.record(record)
-            end_s = time.monotonic()
-            took_s = end_s - start_s
-            self._next_s = end_s + (_SHARE * took_s if took_s > _DEAR_S else 0)

@@ -68,6 +68,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"estimating", "resuming", "working"}),
+    frozenset({"desk"}),
     frozenset({"distributing", "versioning"}),
     frozenset({"building"}),
     frozenset({"comparing", "updating"}),

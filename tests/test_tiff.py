@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.tiff import TiffError, merge, requests, structure, without
+from spacenet_cube.core.spans import merge, requests, without
+from spacenet_cube.core.tiff import TiffError, structure
 
 raw = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60)), max_size=12)
 

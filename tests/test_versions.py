@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
-from spacenet_cube import versioning
+from spacenet_cube import desk
 from spacenet_cube.building import check_target
 from spacenet_cube.cli import app
 from spacenet_cube.core.claims import Claim, Holder, claim_name
@@ -220,8 +220,8 @@ def test_what_another_task_is_writing_does_not_disturb_saving(source, to):
 
 def test_where_saving_is_dear_it_is_done_seldom(source, to, tmp_path, monkeypatch):
     planned, cube = plan_of(source), f"{to}/AOI/P.icechunk"
-    monkeypatch.setattr(versioning, "_DEAR_S", -1.0)
-    monkeypatch.setattr(versioning, "_SHARE", 1e9)
+    monkeypatch.setattr(desk, "_DEAR_S", -1.0)
+    monkeypatch.setattr(desk, "_SHARE", 1e9)
     seen: list[int] = []
 
     sc.build(planned, to, progress=lambda *_: seen.append(len(Ledger(locate(cube)).done())))

@@ -8,16 +8,13 @@ they can be fetched in few large requests.  Classic TIFF and BigTIFF, either byt
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from struct import Struct, calcsize, pack, unpack_from
 
 from spacenet_cube.core.grid import Block
+from spacenet_cube.core.spans import Span, merge
 
 ReadBytes = Callable[[int, int], bytes]
 """Given first byte and size, the bytes; fewer where the file ends before."""
-
-Span = tuple[int, int]
-"""First byte, and the one after the last."""
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
@@ -182,96 +179,6 @@ class Structure:
         for down in range(window.row // rows, (window.row + window.height - 1) // rows + 1):
             for across in range(window.col // cols, (window.col + window.width - 1) // cols + 1):
                 yield down * self.blocks_across + across
-
-
-def merge(spans: Iterable[Span]) -> list[Span]:
-    """Sort spans and join those that touch or overlap.
-
-    Examples
-    --------
-    >>> merge([(8, 9), (0, 4), (4, 6)])
-    [(0, 6), (8, 9)]
-    """
-    found: list[Span] = []
-    for start, stop in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], stop))
-        else:
-            found.append((start, stop))
-    return found
-
-
-def without(spans: Iterable[Span], held: Sequence[Span]) -> list[Span]:
-    """What of some spans is not held already.
-
-    Parameters
-    ----------
-    spans, held
-        Each sorted and merged.
-
-    Examples
-    --------
-    >>> without([(0, 10), (20, 30)], [(2, 4), (25, 40)])
-    [(0, 2), (4, 10), (20, 25)]
-    """
-    found = []
-    for start, stop in spans:
-        at = start
-        for low, high in held:
-            if high <= at or low >= stop:
-                continue
-            if low > at:
-                found.append((at, low))
-            at = max(at, high)
-        if at < stop:
-            found.append((at, stop))
-    return found
-
-
-def requests(spans: Sequence[Span], part_bytes: int, waste: float = 0.02) -> list[Span]:
-    """Turn spans into ranged requests: few, large, and hardly more bytes than needed.
-
-    Parameters
-    ----------
-    spans
-        Sorted and merged.
-    part_bytes
-        Size of a request; larger spans are cut into equal parts not above it.
-    waste
-        Share of the bytes needed that may be fetched besides, to bridge the smallest gaps.
-
-    Returns
-    -------
-    list of Span
-        Sorted; they cover the spans.
-
-    Examples
-    --------
-    >>> requests([(0, 1000), (1008, 2000), (9000, 9400)], part_bytes=1000)
-    [(0, 1000), (1000, 2000), (9000, 9400)]
-    """
-    allowed = int(waste * sum(stop - start for start, stop in spans))
-    gaps = sorted((after[0] - before[1], k) for k, (before, after) in enumerate(pairwise(spans)))
-    bridged = set()
-    for gap, k in gaps:
-        if gap > allowed:
-            break
-        allowed -= gap
-        bridged.add(k)
-    joined: list[Span] = []
-    for k, (start, stop) in enumerate(spans):
-        if k - 1 in bridged:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((start, stop))
-    return [part for span in joined for part in _parts(span, part_bytes)]
-
-
-def _parts(span: Span, part_bytes: int) -> Iterator[Span]:
-    start, stop = span
-    count = -(-(stop - start) // part_bytes)
-    edges = [start + (stop - start) * k // count for k in range(count + 1)]
-    yield from pairwise(edges)
 
 
 @dataclass(frozen=True, slots=True)
