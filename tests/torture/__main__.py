@@ -49,7 +49,7 @@ ROWS: dict[str, Row] = {
     "clean": Row("rest", 100, "clean"),
     "repaired": Row("rest", 200, "repaired"),
     "commits": Row("commits", 40),
-    "rollbacks": Row("rollbacks", 60),
+    "rollbacks": Row("rollbacks", 200),
 }
 """By name; each ``run`` gives one score."""
 

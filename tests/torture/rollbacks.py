@@ -1,4 +1,5 @@
-"""Rollbacks: a machine of states over a versioned cube: builds, kills, updates, rollbacks.
+"""Rollbacks: a machine of states over a versioned cube: builds, kills, updates, replacements,
+verifying and rollbacks, in any order.
 
 The model: every version that was ever published stays as it was; readers see the one that was
 published or gone back to last.  A kill is an exception before or after a random step that
@@ -36,7 +37,7 @@ from tests.torture.ground import content as plain_content
 from tests.torture.machine import Killed
 from tests.torture.score import Score
 
-_STEPS = 25
+_STEPS = 50
 _MOST_ACTIONS = 160
 _BLOCKS = {"b.tif": Block(0, 0, 20, 30), "d.tif": Block(15, 20, 25, 30)}
 _ACTIONS: tuple[tuple[type, str], ...] = (
@@ -50,7 +51,7 @@ _ACTIONS: tuple[tuple[type, str], ...] = (
     (icechunk.Repository, "delete_branch"),
     (icechunk.Repository, "reset_branch"),
 )
-COUNTS = {"commands": 0, "kills": 0, "published": 0, "rollbacks": 0}
+COUNTS = {"commands": 0, "kills": 0, "published": 0, "rollbacks": 0, "verified": 0}
 
 
 @contextmanager
@@ -173,12 +174,24 @@ class Versions(RuleBasedStateMachine):
         version = data.draw(st.sampled_from(sorted(self.held)))
         assert self.seen(version) == self.held[version]
 
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def verify(self, data: st.DataObject) -> None:
+        """Verifying any version gives no false alarm."""
+        version = data.draw(st.sampled_from(sorted(self.held)))
+        assert sc.verify(f"{self.cube}#{version}", level="full", workers=1).is_sound
+        COUNTS["verified"] += 1
+
+    def versions(self) -> tuple[sc.Version, ...]:
+        """Versions that hold a cube; none where there is no repository."""
+        try:
+            return tuple(sc.history(self.cube))
+        except sc.StoreError:
+            return ()
+
     def tip(self) -> str | None:
         """The snapshot that readers see; None where it holds no cube."""
-        try:
-            return next((one.id for one in sc.history(self.cube) if one.current), None)
-        except sc.StoreError:
-            return None
+        return next((one.id for one in self.versions() if one.current), None)
 
     def seen(self, version: str | None = None) -> dict[str, bytes]:
         """Objects of a version."""
@@ -188,7 +201,10 @@ class Versions(RuleBasedStateMachine):
     @invariant()
     def readers_see_what_was_published_last(self) -> None:
         """The cube opens exactly where one is published, at that version."""
-        assert self.tip() == self.current
+        versions = self.versions()
+        current = [] if self.current is None else [self.current]
+        assert [one.id for one in versions if one.current] == current
+        assert {one.id for one in versions} == set(self.held)
         if self.current is None:
             try:
                 sc.open_cube(self.cube)
@@ -196,7 +212,6 @@ class Versions(RuleBasedStateMachine):
                 return
             message = "something opens"
             raise AssertionError(message)
-        assert {one.id for one in sc.history(self.cube)} == set(self.held)
 
 
 def run(n: int, seed: int) -> Score:
@@ -205,7 +220,7 @@ def run(n: int, seed: int) -> Score:
     Parameters
     ----------
     n
-        Sequences of up to 25 steps.
+        Sequences of up to fifty steps.
     seed
         Of the steps.
 
@@ -229,5 +244,7 @@ def run(n: int, seed: int) -> Score:
         failures.append(f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
     if not COUNTS["kills"]:
         failures.append("no kill fired")
-    said = f"build, kill, go on, update, replace, roll back in any order, {_STEPS} steps each"
+    said = (
+        f"build, kill, go on, update, replace, verify, roll back in any order, {_STEPS} steps each"
+    )
     return Score("rollbacks", said, 0 if failures else n, n, seed, dict(COUNTS), tuple(failures))
