@@ -154,13 +154,17 @@ def settle(below: Location, keys: Iterable[str]) -> None:
         return
     root, folders = Path(below.path), set[Path]()
     for key in keys:
+        folders.add(root.parent)
         file = root / key
         number = os.open(file, os.O_RDONLY)
         try:
             os.fsync(number)
         finally:
             os.close(number)
-        folders.update(each for each in file.parents if each.is_relative_to(root.parent))
+        folder = file.parent
+        while folder not in folders:
+            folders.add(folder)
+            folder = folder.parent
     for folder in sorted(folders):
         sync_folder(folder)
 

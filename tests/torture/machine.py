@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +20,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 import spacenet_cube as sc
@@ -29,12 +27,12 @@ from spacenet_cube.core.begun import begun
 from spacenet_cube.errors import RecipeError, VerifyError
 from tests.torture.ground import MEMORY, SMALL, content, deliver, deliver_all, opens, plan_of
 from tests.torture.score import Score
+from tests.torture.sequences import STEPS, failures_of
 
 _CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir"})
 _MOST_ACTIONS = 250
 _FEW_ACTIONS = 12
 _PIXELS = frozenset({"image", "source_index"})
-_STEPS = 50
 
 
 class Killed(BaseException):
@@ -282,22 +280,11 @@ def run(n: int, seed: int) -> Score:
     """
     COUNTS.update(dict.fromkeys(COUNTS, 0))
     fired = KILLS.fired
-    settings = hypothesis.settings(
-        max_examples=n,
-        stateful_step_count=_STEPS,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    failures: list[str] = []
-    try:
-        run_state_machine_as_test(hypothesis.seed(seed)(Cube), settings=settings)
-    except Exception as error:  # noqa: BLE001 - told in the score
-        failures.append(f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
+    failures = failures_of(Cube, n, seed)
     if KILLS.fired == fired:
         failures.append("no kill fired")
     said = (
         "build, kill, go on, deliver, update, replace, damage, verify, repair in any order, "
-        f"{_STEPS} steps each"
+        f"{STEPS} steps each"
     )
     return Score("machine", said, 0 if failures else n, n, seed, dict(COUNTS), tuple(failures))

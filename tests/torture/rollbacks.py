@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import hypothesis
 import icechunk
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,7 +22,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 import spacenet_cube as sc
@@ -36,10 +34,10 @@ from tests.torture.ground import MEMORY, deliver, plan_of
 from tests.torture.ground import content as plain_content
 from tests.torture.machine import Killed
 from tests.torture.score import Score
+from tests.torture.sequences import STEPS, failures_of
 
-_STEPS = 50
-_MOST_ACTIONS = 160
-_BLOCKS = {"b.tif": Block(0, 0, 20, 30), "d.tif": Block(15, 20, 25, 30)}
+_MOST_ACTIONS = 100
+_BLOCKS = {"b.tif": Block(0, 0, 18, 20), "d.tif": Block(12, 14, 20, 22)}
 _ACTIONS: tuple[tuple[type, str], ...] = (
     (Recording, "set_sync"),
     (Ledger, "write"),
@@ -230,21 +228,10 @@ def run(n: int, seed: int) -> Score:
         Every sequence holds, or the shortest that does not is told.
     """
     COUNTS.update(dict.fromkeys(COUNTS, 0))
-    settings = hypothesis.settings(
-        max_examples=n,
-        stateful_step_count=_STEPS,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    failures: list[str] = []
-    try:
-        run_state_machine_as_test(hypothesis.seed(seed)(Versions), settings=settings)
-    except Exception as error:  # noqa: BLE001 - told in the score
-        failures.append(f"{type(error).__name__}: {error} {getattr(error, '__notes__', '')}")
+    failures = failures_of(Versions, n, seed)
     if not COUNTS["kills"]:
         failures.append("no kill fired")
     said = (
-        f"build, kill, go on, update, replace, verify, roll back in any order, {_STEPS} steps each"
+        f"build, kill, go on, update, replace, verify, roll back in any order, {STEPS} steps each"
     )
     return Score("rollbacks", said, 0 if failures else n, n, seed, dict(COUNTS), tuple(failures))
