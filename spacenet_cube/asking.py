@@ -5,9 +5,9 @@ Heavy imports wait until something is asked for, so that ``--help`` answers at o
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -161,3 +161,22 @@ def sampled(planned: "Plan", scratch: Path | None) -> "Sample":
     from spacenet_cube.estimating import estimate
 
     return estimate(planned, scratch)
+
+
+def built_cube(
+    planned: "Plan",
+    to: str,
+    *,
+    replace: bool | None,
+    **means: Any,  # noqa: ANN401 - what both verbs take
+) -> tuple[dict[str, Any], str]:
+    """Build a cube, or update it where ``replace`` is None: facts about it, and a line."""
+    from spacenet_cube.building import build
+    from spacenet_cube.updating import update
+
+    product = {"product": planned.product.name}
+    if replace is None:
+        done = update(planned, to, **means)
+        return product | {"cube": done.url} | asdict(done), str(done)
+    url = build(planned, to, replace=replace, **means)
+    return product | {"cube": url, "digest": planned.digest}, url

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spacenet_cube.asking import Access, executor_of, plan_of, plans_of, sampled
+from spacenet_cube.asking import Access, built_cube, executor_of, plan_of, plans_of, sampled
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.leaving import leaving
 from spacenet_cube.options import (
@@ -40,7 +40,6 @@ from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
     from spacenet_cube.core.findings import Verification
-    from spacenet_cube.core.plan import Plan
 
 app = typer.Typer(
     name="spacenet-cube",
@@ -199,7 +198,7 @@ def build_command(
         for one, _ in planned if not update_only else ():
             check_target(one, to, replace=replace, target_options=target)
         for one, _ in planned:
-            facts, told = _built(
+            facts, told = built_cube(
                 one,
                 to,
                 replace=None if update_only else replace,
@@ -215,25 +214,6 @@ def build_command(
                 typer.echo(told)
     if as_json:
         _print_json({"recipe": recipe, "cubes": built})
-
-
-def _built(
-    planned: "Plan",
-    to: str,
-    *,
-    replace: bool | None,
-    **means: Any,  # noqa: ANN401 - what both verbs take
-) -> tuple[dict[str, Any], str]:
-    """Build a cube, or update it where ``replace`` is None: facts about it, and a line."""
-    from spacenet_cube.building import build
-    from spacenet_cube.updating import update
-
-    product = {"product": planned.product.name}
-    if replace is None:
-        done = update(planned, to, **means)
-        return product | {"cube": done.url} | asdict(done), str(done)
-    url = build(planned, to, replace=replace, **means)
-    return product | {"cube": url, "digest": planned.digest}, url
 
 
 @app.command("status")
