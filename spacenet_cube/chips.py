@@ -20,7 +20,7 @@ from spacenet_cube.core.chipping import Chip, Numbers
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.parts import Part
 from spacenet_cube.core.splitting import Splits, home_shards, shuffled
-from spacenet_cube.cutting import on_pixels_of, pool, tiles_of, without_dask
+from spacenet_cube.cutting import computed, on_pixels_of, pool, tiles_of, without_dask
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.footprints import draw, footprints
 
@@ -142,7 +142,8 @@ class Chips(Sequence[xr.Dataset]):
             Shape (..., y, x).
         """
         rows, cols = self._blocks([index])[0].relative_to(self.part.block).yx
-        pixels: NDArray[Any] = target.isel(y=rows, x=cols).values
+        (found,) = computed(target.isel(y=rows, x=cols))
+        pixels: NDArray[Any] = found.values
         return pixels
 
     def of(self, split: str) -> "Chips":
@@ -316,8 +317,10 @@ class Chips(Sequence[xr.Dataset]):
 
         Notes
         -----
-        Of a cube on S3, let the loader's workers be spawned
-        (``multiprocessing_context="spawn"``): connections do not survive a fork.
+        Workers of a `DataLoader` read local cubes however they are started.  For a cube on S3
+        or a versioned one, start them by ``multiprocessing_context="spawn"`` or
+        ``"forkserver"``: connections do not survive a fork, so a forked worker raises a
+        StoreError at once.
         """
         _require_torch("to_torch")
         from spacenet_cube.torching import TorchChips  # noqa: PLC0415 - needs torch

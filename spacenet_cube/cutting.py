@@ -13,6 +13,7 @@ from spacenet_cube.core.chipping import Tiling, boxes, stored_sizes, tiling
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.parts import Part
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.storage import is_forked
 
 _PIECE_PX = 2048
 
@@ -67,9 +68,27 @@ def pool(
     """
     wanted = tuple(boxes(chips, tiles_of(arrays[0], part)).values())
     lazy = [[_box(array, box.relative_to(part.block)) for box in wanted] for array in arrays]
-    (held,) = compute(lazy)  # type: ignore[no-untyped-call]
+    (held,) = computed(lazy)
     for chip in chips:
         yield tuple(_assembled(chip, wanted, each) for each in held)
+
+
+def computed(*lazy: Any) -> tuple[Any, ...]:  # noqa: ANN401 - whatever dask computes
+    """Compute with dask; in a forked process in its one thread.
+
+    Parameters
+    ----------
+    lazy
+        Dask's collections, xarray's objects, or lists of them.
+
+    Returns
+    -------
+    tuple
+        The same with arrays in memory.
+    """
+    how = {"scheduler": "synchronous"} if is_forked() else {}
+    found: tuple[Any, ...] = compute(*lazy, **how)  # type: ignore[no-untyped-call]
+    return found
 
 
 def on_pixels_of(cube: xr.Dataset, target: xr.DataArray) -> xr.DataArray:

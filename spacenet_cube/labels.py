@@ -23,6 +23,7 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import DTypeLike, NDArray
 from rasterio import features as burner
 
+from spacenet_cube.compat import free_in_forks
 from spacenet_cube.core.features import CRS84, features
 from spacenet_cube.core.grid import Block, Grid
 from spacenet_cube.core.parts import Part, locate_part
@@ -38,7 +39,7 @@ type Labels = "geopandas.GeoDataFrame | str | os.PathLike[str]"
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _SUFFIXES = (".geojson", ".json")
 _TILE_PX = 512
-_ONE_AT_A_TIME = threading.Lock()
+_ONE_AT_A_TIME = free_in_forks(threading.Lock())
 """rasterio catches a warning of its own while it burns; two threads at it would let it escape."""
 _NEAR_PX = 2
 """How far outside a block a line may lie that GDAL still burns in it."""

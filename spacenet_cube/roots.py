@@ -123,6 +123,8 @@ def root_at(url: str, where: Location) -> zarr.Group:
         raise StoreError(_not_there(url, where)) from error
     except FAULTS as error:
         raise StoreError(f"{url} cannot be read: {where.told(error)}") from error
+    except StoreError:
+        raise
     except Exception as error:  # Each of fsspec's back ends raises errors of its own family.
         raise StoreError(
             f"{url} cannot be read: {type(error).__name__}: {scrubbed(str(error))[:300]}; "

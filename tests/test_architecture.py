@@ -18,7 +18,7 @@ import spacenet_cube
 PACKAGE = Path(spacenet_cube.__file__).parent
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "version"}),
+    frozenset({"compat", "errors", "version"}),
     frozenset({"core"}),
     frozenset({"heap", "storage", "scratch"}),
     frozenset({"ledger", "locking"}),

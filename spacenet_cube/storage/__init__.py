@@ -17,6 +17,7 @@ from spacenet_cube.storage.durable import (
     write_durably,
 )
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
+from spacenet_cube.storage.forks import is_forked
 from spacenet_cube.storage.locating import from_environment, locate
 from spacenet_cube.storage.location import Location, etag_of, name_of
 from spacenet_cube.storage.recording import RecordingStore
@@ -43,6 +44,7 @@ __all__ = [
     "explain",
     "from_environment",
     "is_absence",
+    "is_forked",
     "is_versioned",
     "locate",
     "name_of",

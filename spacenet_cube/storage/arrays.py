@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import zarr
 
+from spacenet_cube.compat import free_in_forks
+
 SETTINGS = {
     "codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline",
     "array.write_empty_chunks": True,
@@ -13,7 +15,7 @@ SETTINGS = {
 }
 """Encode and decode a shard in one pass; store every chunk; raise where one is missing."""
 
-_LOCK = threading.Lock()
+_LOCK = free_in_forks(threading.Lock())
 
 
 @contextmanager

@@ -21,15 +21,15 @@ from botocore.exceptions import NoCredentialsError
 from obstore.store import S3Store
 
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.errors import StoreError
+from spacenet_cube.storage.forks import ForkGuard
 from spacenet_cube.storage.pace import SLOWEST_BYTES_S
 
 _CREDENTIALS_LAST = timedelta(minutes=5)
 _FALLBACK_REGION = "us-east-1"
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_FORKED = [False]
 _SMALL_BYTES = 1 << 20
 _SHORTEST_S = 0.125
+_GUARD = ForkGuard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,7 @@ def client(
     StoreError
         If the process was forked from one that had clients.
     """
-    if _FORKED[0]:
-        raise StoreError(
-            f"this process was forked from one that had s3://{bucket} open, and would hang; start "
-            "workers by 'spawn' or 'forkserver', or use threads"
-        )
+    _GUARD.use(f"s3://{bucket}")
     generation = KEYRING.generation(options.profile)
     return _client(bucket, prefix, options, waits, inner_retries, generation)
 
@@ -291,10 +287,3 @@ def _print(frozen: Any) -> str:  # noqa: ANN401 - botocore ships no types
 
 KEYRING = Keyring()
 """That of this process."""
-
-
-def _note_fork() -> None:
-    _FORKED[0] = bool(_client.cache_info().currsize)
-
-
-os.register_at_fork(after_in_child=_note_fork)

@@ -3,11 +3,18 @@
 It may end in a dask graph, which goes to a scheduler, workers and their logs.
 """
 
+import os
 from typing import Any
 
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore
 
+from spacenet_cube.storage.forks import refuse_inherited
 from spacenet_cube.storage.secrets import sealed, unsealed
+
+_COPIED = "memory:"
+"""A fork copies objects in memory, and needs no connection for them."""
 
 
 class SealedStore(FsspecStore):
@@ -20,6 +27,9 @@ class SealedStore(FsspecStore):
     origin: tuple[str, dict[str, Any]] | None = None
     """URL and all arguments of the filesystem; set by `sealed_store`."""
 
+    process: int
+    """The process that opened it."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what describes the store."""
         assert self.origin is not None
@@ -30,6 +40,20 @@ class SealedStore(FsspecStore):
         """The same store, writable or not."""
         assert self.origin is not None
         return sealed_store(*self.origin, read_only=read_only)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read an object or a part of it; None where there is none.
+
+        Raises
+        ------
+        StoreError
+            If the store was opened before this process was forked.
+        """
+        if self.process != os.getpid() and self.origin and not self.origin[0].startswith(_COPIED):
+            refuse_inherited(self.origin[0])
+        return await super().get(key, prototype, byte_range)
 
 
 def sealed_store(url: str, arguments: dict[str, Any], *, read_only: bool = True) -> SealedStore:
@@ -51,7 +75,7 @@ def sealed_store(url: str, arguments: dict[str, Any], *, read_only: bool = True)
     """
     made = SealedStore.from_url(url, storage_options=arguments, read_only=read_only)
     assert isinstance(made, SealedStore)
-    made.origin = (url, arguments)
+    made.origin, made.process = (url, arguments), os.getpid()
     return made
 
 

@@ -20,13 +20,14 @@ from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.versions import MAIN, Version, as_time
 from spacenet_cube.errors import MissingExtraError, StoreError
 from spacenet_cube.storage.clients import addresses_by_path, resolved
+from spacenet_cube.storage.forks import ForkGuard
 
 if TYPE_CHECKING:
     import icechunk
 
 _CREDENTIALS_LAST = timedelta(minutes=5)
-_OPENED = [False]
-_FORKED = [False]
+GUARD = ForkGuard()
+"""Of icechunk in this process."""
 _LOG = "ICECHUNK_LOG"
 _TOLD = {
     "parent-directory-not-clean": (
@@ -174,13 +175,8 @@ class Repository:
     """
 
     def __init__(self, place: str, options: StorageOptions, *, create: bool = False) -> None:
-        if _FORKED[0]:
-            raise StoreError(
-                f"this process was forked from one that had a repository open, so {place} would "
-                "hang; start workers by 'spawn' or 'forkserver', or use threads"
-            )
+        GUARD.use(place)
         self.place, ice = place, library()
-        _OPENED[0] = True
         make: Callable[..., icechunk.Repository] = (
             ice.Repository.open_or_create if create else ice.Repository.open
         )
@@ -335,10 +331,3 @@ def _plan(metadata: dict[str, Any]) -> str | None:
 
 def _listed(names: set[str]) -> str:
     return f"are {', '.join(sorted(names))}" if names else "are none"
-
-
-def _note_fork() -> None:
-    _FORKED[0] = _OPENED[0]
-
-
-os.register_at_fork(after_in_child=_note_fork)

@@ -15,7 +15,7 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.storage.repository import Repository, RepositoryError, faults_told
+from spacenet_cube.storage.repository import GUARD, Repository, RepositoryError, faults_told
 
 _DOCUMENT = "zarr.json"
 
@@ -48,6 +48,8 @@ def _losses_told(key: str) -> Iterator[None]:
 class VersionStore(WrapperStore[Store]):
     """A Zarr store of icechunk's whose faults are among the faults of storage.
 
+    In a forked process it refuses to read or write: icechunk would wait for ever.
+
     Parameters
     ----------
     store
@@ -75,16 +77,19 @@ class VersionStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read an object or a part of it; None where there is none."""
+        GUARD.check(self._name)
         with _losses_told(key):
             return await super().get(key, prototype, byte_range)
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
+        GUARD.check(self._name)
         with faults_told():
             await super().set(key, value)
 
     async def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
+        GUARD.check(self._name)
         with faults_told():
             await super().delete(key)
 
