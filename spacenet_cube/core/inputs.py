@@ -7,6 +7,7 @@ mended, and does again only what that scene touches.
 
 import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from hashlib import sha256
 from typing import Any
 
@@ -56,16 +57,19 @@ def _grid(plan: Plan) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _scene(plan: Plan, number: int) -> str:
-    """A scene, its number, its place on the grid and when it was changed."""
+    """A scene, its number, its place on the grid and when it was changed.
+
+    Values only, no names of classes: a build that was begun goes on after a class is renamed.
+    """
     scene, seat = plan.scenes[number - 1], plan.seats[number - 1]
     # A digest of the bytes says all that a time of change could.
     changed = None if scene.sha256 else scene.modified_ns or scene.modified
-    return _digest([number, scene_facts(scene), changed, repr(seat)])
+    return _digest([number, scene_facts(scene), changed, astuple(seat)])
 
 
 def _unit(unit: Unit, scenes: list[str]) -> Any:  # noqa: ANN401 - any JSON
-    pieces = [[scenes[p.scene - 1], repr(p.window), repr(p.target)] for p in unit.pieces]
-    return [repr(unit.block), pieces]
+    pieces = [[scenes[p.scene - 1], astuple(p.window), astuple(p.target)] for p in unit.pieces]
+    return [astuple(unit.block), pieces]
 
 
 def _below(task: Task, found: Mapping[str, str]) -> list[str]:
@@ -73,4 +77,4 @@ def _below(task: Task, found: Mapping[str, str]) -> list[str]:
 
 
 def _digest(value: Any) -> str:  # noqa: ANN401 - any JSON
-    return sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
