@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.upright import in_file, turn, upright
 from spacenet_cube.core.validity import Samples
 from spacenet_cube.errors import SourceError
 from spacenet_cube.pinning import refuse_changed, refuse_mixed
@@ -125,13 +126,28 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
                         scene=scene.id,
                     )
                 with _naming(scene):
-                    dataset.read(indexes, out=out, window=_window(window))
+                    if any(scene.flip):
+                        _read_flipped(dataset, indexes, scene, window, out)
+                    else:
+                        dataset.read(indexes, out=out, window=_window(window))
                     if stamp is not None:
                         refuse_mixed(scene, stamp)
 
             yield read
 
     return open_scene
+
+
+def _read_flipped(
+    dataset: Any,  # noqa: ANN401 - rasterio ships no types
+    indexes: list[int],
+    scene: Scene,
+    window: Block,
+    out: Samples,
+) -> None:
+    """Read a window of a scene whose file has rows or columns the other way round."""
+    there = in_file(window, scene.shape_yx, scene.flip)
+    out[...] = turn(dataset.read(indexes, window=_window(there)), scene.flip)
 
 
 def _window(block: Block) -> Window:
@@ -154,7 +170,8 @@ def _naming(scene: Scene) -> Iterator[None]:
 
 def _check_unchanged(scene: Scene, dataset: Any) -> None:  # noqa: ANN401 - rasterio ships no types
     found = (dataset.shape, dataset.count, dataset.dtypes[0])
-    if Affine(*tuple(dataset.transform)[:6]) != scene.transform:
+    own = Affine(*tuple(dataset.transform)[:6])
+    if upright(own, dataset.shape) != (scene.transform, scene.flip):
         raise SourceError(
             f"scene {scene.id} now lies elsewhere than it was surveyed (its transform differs); "
             "survey and plan again",

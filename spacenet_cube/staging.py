@@ -17,6 +17,7 @@ from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.tiff import Structure, TiffError
 from spacenet_cube.core.units import Unit
+from spacenet_cube.core.upright import in_file
 from spacenet_cube.errors import CubeError, SourceError
 from spacenet_cube.mirror import Mirror
 from spacenet_cube.storage import FAULTS, locate
@@ -103,7 +104,8 @@ class Stage:
         origin = locate(scene.href, scene.access)
         try:
             mirror, found = self._held.get(scene.id) or self._mirror(scene)
-            windows = [*self._windows.get(scene.id, ()), within]
+            wanted = [*self._windows.get(scene.id, ()), within]
+            windows = [in_file(window, scene.shape_yx, scene.flip) for window in wanted]
             mirror.fill(found.spans(windows, self._plan.product.band_indexes), self._pool)
         except TiffError as error:
             raise SourceError(

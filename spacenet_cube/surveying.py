@@ -22,6 +22,7 @@ from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene, acquired_from_name, row_col_from_name, scene_order
 from spacenet_cube.core.sidecars import sidecar_of
 from spacenet_cube.core.tiff import TiffError
+from spacenet_cube.core.upright import upright
 from spacenet_cube.errors import RecipeError, SourceError
 from spacenet_cube.header import UnusableError, read_header
 from spacenet_cube.listing import (
@@ -293,6 +294,7 @@ def _scene(raster: _Raster) -> Scene:
     digest = tag.removeprefix("sha256:") if tag and tag.startswith("sha256:") else None
     stamp = stamp_of(place.path) if place.is_local else None
     header = read_header(place, file.size_bytes, None if digest else tag)
+    transform, flip = upright(header.transform, header.shape_yx)
     return Scene(
         id=name,
         key=file.key,
@@ -300,7 +302,8 @@ def _scene(raster: _Raster) -> Scene:
         size_bytes=file.size_bytes,
         etag=file.etag,
         shape_yx=header.shape_yx,
-        transform=header.transform,
+        transform=transform,
+        flip=flip,
         crs=header.crs,
         dtype=header.dtype,
         count=header.count,

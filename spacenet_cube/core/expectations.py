@@ -3,14 +3,15 @@
 Pure.  Every fault is found, each told in one line with its mend.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from math import isclose, isfinite
 
 import numpy as np
 
 from spacenet_cube.core.recipe import Expect, Product
+from spacenet_cube.core.same_crs import crs_name, same_crs
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.wanted import NativeGrid
 
 _PIXEL_SIZE_RELATIVE = 1e-4
 _SHOWN = 5
@@ -32,7 +33,7 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
     list of str
         One line a fault; empty where all is well.
     """
-    found = differences(scenes)
+    found = differences(scenes, native=isinstance(product.grid, NativeGrid))
     alike: dict[str, list[str]] = {}
     for scene in scenes:
         for fault in _of_scene(product, scene):
@@ -47,13 +48,17 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
     return found
 
 
-def differences(scenes: Sequence[Scene]) -> list[str]:
+def differences(scenes: Sequence[Scene], *, native: bool = True) -> list[str]:
     """Say in what scenes differ that one cube must have in common: CRS and sample type.
+
+    Onto a grid that the recipe names, each scene is warped from its own CRS.
 
     Parameters
     ----------
     scenes
         What the survey found.
+    native
+        Whether pixels pass through unchanged, so that all scenes must be of one CRS.
 
     Returns
     -------
@@ -61,23 +66,40 @@ def differences(scenes: Sequence[Scene]) -> list[str]:
         One line a difference; empty where they go together.
     """
     found = []
-    for what, kind in (("CRS", _crs), ("sample type", _dtype)):
-        kinds = [(key, list(group)) for key, group in groupby(sorted(scenes, key=kind), key=kind)]
-        if len(kinds) > 1:
-            told = " and ".join(f"{key} ({len(some)}, as {some[0].id})" for key, some in kinds)
-            found.append(
-                f"scenes differ in {what}: {told}; one cube holds one, so split the product, "
-                "or exclude the others"
-            )
+    kinds = _by_crs(scenes) if native else {}
+    if len(kinds) > 1:
+        found.append(
+            f"scenes differ in CRS: {_told(kinds)}; a native grid has one, so give the product a "
+            "grid to warp them onto, such as grid: {crs: utm, resolution: 0.5}, split the product, "
+            "or exclude the others"
+        )
+    kinds = {}
+    for scene in sorted(scenes, key=lambda one: one.dtype):
+        kinds.setdefault(scene.dtype, []).append(scene)
+    if len(kinds) > 1:
+        found.append(
+            f"scenes differ in sample type: {_told(kinds)}; one cube holds one, so split the "
+            "product, or exclude the others"
+        )
     return found
 
 
-def _crs(scene: Scene) -> str:
-    return scene.crs
+def _told(kinds: Mapping[str, Sequence[Scene]]) -> str:
+    return " and ".join(f"{key} ({len(some)}, as {some[0].id})" for key, some in kinds.items())
 
 
-def _dtype(scene: Scene) -> str:
-    return scene.dtype
+def _by_crs(scenes: Sequence[Scene]) -> dict[str, list[Scene]]:
+    """Scenes by what their CRS means, under one of its names."""
+    found: dict[str, list[Scene]] = {}
+    for scene in sorted(scenes, key=lambda one: one.crs):
+        same = next((text for text in found if same_crs(text, scene.crs)), scene.crs)
+        found.setdefault(same, []).append(scene)
+    names = [crs_name(text) for text in found]
+    twice = {name for name in names if names.count(name) > 1}
+    return {
+        f"{name} (as in {some[0].id})" if name in twice else name: some
+        for name, some in zip(names, found.values(), strict=True)
+    }
 
 
 def _named(ids: Sequence[str]) -> str:
@@ -119,7 +141,12 @@ def _unexpected(expect: Expect, scene: Scene) -> list[str]:
     facts: list[tuple[str, object, object, bool]] = [
         ("dtype", scene.dtype, expect.dtype, scene.dtype == expect.dtype),
         ("bands", scene.count, expect.bands, scene.count == expect.bands),
-        ("crs", scene.crs, expect.crs, scene.crs == expect.crs),
+        (
+            "crs",
+            crs_name(scene.crs),
+            expect.crs,
+            expect.crs is not None and same_crs(scene.crs, expect.crs),
+        ),
     ]
     if expect.pixel_size is not None:
         size = (abs(scene.transform.a), abs(scene.transform.e))

@@ -14,9 +14,11 @@ from affine import Affine
 
 from spacenet_cube.core.grid import Block, Grid
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.upright import rotation_px
 from spacenet_cube.errors import RecipeError
 
 _DIGITS = range(1, 17)
+_SIZES_RELATIVE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,14 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     Raises
     ------
     RecipeError
-        If a scene is rotated or not north-up, or lies off the lattice by more than the
-        tolerance: its author names a grid to resample onto, or excludes the scene.
+        If a scene is rotated, scenes have pixels of several sizes, or one lies off the lattice
+        by more than the tolerance: its author names a grid to resample onto, or excludes the scene.
     """
     for scene in scenes:
-        a, b, _, d, e, _ = tuple(scene.transform)[:6]
-        if b or d or a <= 0 or e >= 0:
+        turned = rotation_px(scene.transform, scene.shape_yx)
+        if turned > tolerance_px or scene.transform.a <= 0 or scene.transform.e >= 0:
             raise RecipeError(_refusal(scene, "is rotated or not north-up"))
+    _refuse_sizes(scenes)
     width = _pixel_edge([scene.transform.a for scene in scenes])
     height = _pixel_edge([-scene.transform.e for scene in scenes])
     west = min(scene.transform.c for scene in scenes)
@@ -101,7 +104,33 @@ def place_on_lattice(scenes: Sequence[Scene], tolerance_px: float) -> Placement:
     rows = max(block.row + block.height for block in found)
     cols = max(block.col + block.width for block in found)
     transform = Affine(width, 0.0, west, 0.0, -height, north)
-    return Placement(Grid((rows, cols), transform, scenes[0].crs), found, deviation_px)
+    return Placement(Grid((rows, cols), transform, _crs_of(scenes)), found, deviation_px)
+
+
+def _crs_of(scenes: Sequence[Scene]) -> str:
+    """The CRS of scenes that all mean the same one: under its code, where any file has it."""
+    texts = list(dict.fromkeys(scene.crs for scene in scenes))
+    return next((text for text in texts if text.partition(":")[0].isalnum()), texts[0])
+
+
+def _refuse_sizes(scenes: Sequence[Scene]) -> None:
+    """Refuse scenes whose pixels differ in size by more than rounding, and name the sizes."""
+    by_size: dict[tuple[str, str], list[Scene]] = {}
+    for scene in scenes:
+        size = (f"{scene.transform.a:.4g}", f"{-scene.transform.e:.4g}")
+        by_size.setdefault(size, []).append(scene)
+    edges = [(scene.transform.a, -scene.transform.e) for scene in scenes]
+    unlike = any(max(side) > min(side) * (1 + _SIZES_RELATIVE) for side in zip(*edges, strict=True))
+    if unlike and len(by_size) > 1:
+        told = " and ".join(
+            f"{width} x {height} ({len(some)}, as {some[0].id})"
+            for (width, height), some in by_size.items()
+        )
+        raise RecipeError(
+            f"scenes have pixels of several sizes (x, y): {told}, so they share no lattice; give "
+            "the product a grid to resample onto, such as grid: {crs: utm, resolution: 0.5}, or "
+            "exclude the others"
+        )
 
 
 def _odd_one(off_px: Sequence[tuple[float, ...]]) -> int:

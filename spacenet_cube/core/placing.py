@@ -10,20 +10,21 @@ from math import floor
 
 import numpy as np
 from affine import Affine
-from pyproj import Transformer
 
+from spacenet_cube.core.footprint import footprint_of
 from spacenet_cube.core.grid import Block, Box, Grid
 from spacenet_cube.core.lattice import Placement, place_on_lattice, snap
 from spacenet_cube.core.polygons import bounds, on_grid
 from spacenet_cube.core.recipe import Product, Recipe
+from spacenet_cube.core.same_crs import crs_name, same_crs
 from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.seams import cycle_of, unwrapping
+from spacenet_cube.core.upright import rotation_px
 from spacenet_cube.core.wanted import Area, LikeGrid, NativeGrid, TargetGrid
 from spacenet_cube.core.warp import (
     Lattice,
     Warp,
     landing,
-    operation,
-    perimeter,
     scene_window,
     warp_of,
 )
@@ -121,7 +122,9 @@ def _like(wanted: LikeGrid, scenes: Sequence[Scene], reference: Grid | None) -> 
         )
     rows, cols = (-(-size // wanted.factor) for size in reference.shape_yx)
     grid = Grid((rows, cols), reference.transform @ Affine.scale(wanted.factor), reference.crs)
-    lattice = Lattice(grid.transform, grid.crs)
+    box = grid.box
+    around = unwrapping(grid.crs, (box.west, box.east))
+    lattice = Lattice(grid.transform, grid.crs, around=around)
     found = [_on_lattice(scene, grid, wanted.tolerance_px) for scene in scenes]
     seats = tuple(
         Seat(native[0]) if native else _warped(scene, lattice, wanted.resampling)
@@ -133,20 +136,37 @@ def _like(wanted: LikeGrid, scenes: Sequence[Scene], reference: Grid | None) -> 
 def _on_lattice(scene: Scene, grid: Grid, tolerance_px: float) -> tuple[Block, float] | None:
     """A scene's block and its distance from the lattice, where that is within the tolerance."""
     a, b, c, d, e, f = tuple(grid.transform)[:6]
-    turned = scene.transform.b or scene.transform.d or b or d
-    if scene.crs != grid.crs or turned:
+    turned = b or d or rotation_px(scene.transform, scene.shape_yx) > tolerance_px
+    flipped = scene.transform.a <= 0 or scene.transform.e >= 0
+    if turned or flipped or not same_crs(scene.crs, grid.crs):
         return None
-    block, sides = snap(scene, c, f, a, -e)
+    block, sides = snap(_on_turn_of(scene, grid), c, f, a, -e)
     off = max(map(abs, sides))
     return (block, off) if off <= tolerance_px else None
+
+
+def _on_turn_of(scene: Scene, grid: Grid) -> Scene:
+    """The scene, moved by whole turns around the Earth to where the grid lies."""
+    cycle = cycle_of(grid.crs)
+    if cycle is None:
+        return scene
+    turns = round((_middle_x(grid.box) - _middle_x(scene.box)) / cycle.period)
+    moved = Affine.translation(turns * cycle.period, 0) @ scene.transform
+    return replace(scene, transform=Affine(*tuple(moved)[:6])) if turns else scene
+
+
+def _middle_x(box: Box) -> float:
+    return (box.west + box.east) / 2
 
 
 def _target(recipe: Recipe, wanted: TargetGrid, scenes: Sequence[Scene]) -> Seating:
     """Seats on the smallest grid of the author's choice that holds every scene."""
     crs = utm_of(scenes) if wanted.crs == "utm" else wanted.crs
     width, height = wanted.resolution
-    lattice = Lattice(Affine(width, 0, wanted.anchor[0], 0, -height, wanted.anchor[1]), crs)
-    footprint = _footprint(scenes, crs)
+    footprint = footprint_of(scenes, crs)
+    around = unwrapping(crs, (footprint.west, footprint.east)) if cycle_of(crs) else None
+    pixel = Affine(width, 0, wanted.anchor[0], 0, -height, wanted.anchor[1])
+    lattice = Lattice(pixel, crs, around=around)
     # Lattice columns and rows of the footprint's edges, rounding noise taken off outwards.
     left = (footprint.west - wanted.anchor[0]) / width
     right = (footprint.east - wanted.anchor[0]) / width
@@ -181,30 +201,9 @@ def _warped(scene: Scene, lattice: Lattice, resampling: str) -> Seat:
     """A scene's warp, and the pixels that it may fill."""
     try:
         warp = warp_of(scene.transform, scene.crs, scene.shape_yx, lattice, resampling)
-        return Seat(landing(warp, scene.shape_yx), warp)
+        return Seat(landing(warp, scene.shape_yx, scene.crs, lattice), warp)
     except RecipeError as error:
         raise RecipeError(f"scene {scene.id}: {error}") from error
-
-
-def _footprint(scenes: Sequence[Scene], crs: str) -> Box:
-    """Bounds of all scenes in a CRS."""
-    found = []
-    for scene in scenes:
-        cols, rows = perimeter(Block(0, 0, *scene.shape_yx))
-        a, b, c, d, e, f = tuple(scene.transform)[:6]
-        xs, ys = a * cols + b * rows + c, d * cols + e * rows + f
-        steps = operation(scene.crs, crs)
-        if steps:
-            xs, ys = Transformer.from_pipeline(f"+proj=pipeline {steps}").transform(xs, ys)
-        if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
-            raise RecipeError(
-                f"scene {scene.id}: a part of it has no place in {crs[:60]}; name a grid with a "
-                "CRS that suits the area, such as crs: utm"
-            )
-        found.append((xs.min(), ys.min(), xs.max(), ys.max()))
-    west, south = (float(v) for v in np.min([f[:2] for f in found], axis=0))
-    east, north = (float(v) for v in np.max([f[2:] for f in found], axis=0))
-    return Box(west, south, east, north)
 
 
 def utm_of(scenes: Sequence[Scene]) -> str:
@@ -217,7 +216,7 @@ def utm_of(scenes: Sequence[Scene]) -> str:
     RecipeError
         If the scenes lie beyond the zones, which end at 84 degrees north and 80 south.
     """
-    box = _footprint(scenes, "EPSG:4326")
+    box = footprint_of(scenes, "EPSG:4326")
     lon, lat = (box.west + box.east) / 2, (box.south + box.north) / 2
     if not -80 <= lat <= 84:  # noqa: PLR2004 - where UTM ends
         raise RecipeError(
@@ -301,7 +300,9 @@ def _cut(whole: Seating, area: Area, step_xy: tuple[int, int]) -> Seating:
     grid = whole.grid
     left, top, right, bottom = bounds(on_grid(area.shape, area.crs, grid))
     if not np.isfinite([left, top, right, bottom]).all():
-        raise RecipeError(f"area has no place in {grid.crs[:60]}; correct its crs or coordinates")
+        raise RecipeError(
+            f"area has no place in {crs_name(grid.crs)}; correct its crs or coordinates"
+        )
     step_x, step_y = step_xy
     row, col = _down(top, step_y), _down(left, step_x)
     wanted = Block(row, col, -_down(-bottom, step_y) - row, -_down(-right, step_x) - col)
@@ -310,7 +311,7 @@ def _cut(whole: Seating, area: Area, step_xy: tuple[int, int]) -> Seating:
         told = tuple(round(v, 6) for v in bounds(area.shape))
         raise RecipeError(
             f"area {told} ({area.crs}) holds nothing of the scenes, which lie within "
-            f"{grid.box} ({grid.crs[:60]}); correct area (bbox is west, south, east, north)"
+            f"{grid.box} ({crs_name(grid.crs)}); correct area (bbox is west, south, east, north)"
         )
     x, y = grid.transform @ (kept.col, kept.row)
     a, e = grid.transform.a, grid.transform.e

@@ -24,7 +24,7 @@ from spacenet_cube.core.recipe import Licence, Product, Recipe
 from spacenet_cube.core.rules import check_order, combines, reach_px
 from spacenet_cube.core.scene import Scene, scene_order
 from spacenet_cube.core.units import Unit, units
-from spacenet_cube.core.wanted import Area
+from spacenet_cube.core.wanted import Area, NativeGrid
 from spacenet_cube.errors import RecipeError
 
 SHARDS_PER_UNIT = 2
@@ -284,7 +284,12 @@ def _digest(value: Mapping[str, Any]) -> str:
 
 def _warps(seats: Sequence[Seat]) -> list[Any]:
     """What of each seat is not said by the grid and the units."""
-    return [None if seat.warp is None else asdict(seat.warp) for seat in seats]
+    return [None if seat.warp is None else _warp_facts(asdict(seat.warp)) for seat in seats]
+
+
+def _warp_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """What decides pixels: where longitudes meet follows from the pipeline."""
+    return {key: value for key, value in facts.items() if key not in {"turn_px", "poles"}}
 
 
 def _window(
@@ -313,6 +318,8 @@ def scene_facts(scene: Scene) -> dict[str, Any]:
     del facts["href"], facts["access"], facts["modified"], facts["modified_ns"]
     if scene.sha256 is None:
         del facts["sha256"]
+    if not any(scene.flip):
+        del facts["flip"]
     return facts
 
 
@@ -344,7 +351,8 @@ def plan(
     Raises
     ------
     RecipeError
-        If there are no scenes, they differ in CRS or sample type, they do not suit the grid,
+        If there are no scenes, they differ in sample type (or in CRS, on a native grid), they do
+        not suit the grid,
         the area holds none of them, or the mosaic rule needs a time that a name does not tell.
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
@@ -354,7 +362,7 @@ def plan(
             "check the product's sources and exclude"
         )
     ordered = tuple(sorted(scenes, key=scene_order))
-    unlike = differences(ordered)
+    unlike = differences(ordered, native=isinstance(wanted.grid, NativeGrid))
     if unlike:
         raise RecipeError(f"{recipe.name} {wanted.name}: {'; '.join(unlike)}")
     check_order(wanted, ordered)

@@ -62,7 +62,7 @@ class Scene:
     """Rows and columns, pixels."""
 
     transform: Affine
-    """Pixel corner (column, row) to CRS (x, y)."""
+    """Pixel corner (column, row) to CRS (x, y), north-up where the raster is not rotated."""
 
     crs: str
     """``EPSG:...`` where the CRS has a code, else WKT 2."""
@@ -99,6 +99,9 @@ class Scene:
 
     imagery: Imagery | None = None
     """Geometry and calibration from the ``.IMD`` or ``.XML`` beside the file, if any."""
+
+    flip: tuple[bool, bool] = (False, False)
+    """Whether the file's rows run from south to north, and its columns from east to west."""
 
     access: StorageOptions = field(default_factory=StorageOptions)
     """How `href` is reached; holds no secret, and is no part of what the scene is."""
