@@ -10,6 +10,8 @@ CUBE   := $(VENV)/bin/spacenet-cube
 PINNED := $(VENV)/.pinned
 READY  := $(VENV)/.ready
 DEMO   := demo
+SPHINX := $(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --jobs 2 \
+          --doctree-dir build/docs/doctrees spacenet_cube/docs build/docs/html
 # Resolves for every platform and Python at once, which pip cannot.  Used by `make pin` alone.
 UV     := uv==0.13.9
 
@@ -17,7 +19,7 @@ UV     := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test check bench torture pin clean
+.PHONY: help demo test check docs bench torture pin clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -37,10 +39,15 @@ demo: $(READY)  ## build a cube from the sample corpus, open it, leave a picture
 test: $(READY)  ## the whole suite with doctests; a warning is a failure; ARGS='-k word' narrows it
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(READY)  ## formatter, linter, types
+check: $(READY)  ## formatter, linter, types, pages
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(SPHINX)
+
+docs: $(READY)  ## build the pages in build/docs/html; a warning is a failure
+	$(SPHINX)
+	@echo "Open build/docs/html/index.html"
 
 bench: $(READY)  ## one product built by us, by its peers and by the floor, in turn
 	$(PY) -m tests.bench $(ARGS)
@@ -53,7 +60,7 @@ pin: $(READY)  ## write constraints.txt anew, with the newest versions that pypr
 	sh .ci/pin $(PY)
 
 clean:  ## remove the environment, the demo and what tools left behind
-	rm -rf $(VENV) $(DEMO) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) build dist spacenet_cube/docs/notebooks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PINNED): constraints.txt

@@ -78,6 +78,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"asking", "leaving", "options"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
+    frozenset({"docs"}),
 )
 """From the bottom up.  A module imports from layers below its own; a folder is one module."""
 

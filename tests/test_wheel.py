@@ -58,7 +58,7 @@ def test_the_wheel_holds_what_people_need_and_no_more(wheel):
     package = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "spacenet_cube").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "docs"} & set(path.relative_to(ROOT).parts)
     }
     recipes = {f"spacenet_cube/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
     assert {name for name in names if ".dist-info/" not in name} == package | recipes
