@@ -1,6 +1,6 @@
 """A small cube written with nothing but zarr, for tests of what reads cubes.
 
-It keeps to the layout that ``spacenet_cube/DESIGN.md`` promises, and shares no code with
+It keeps to the layout that ``spacenet_cube/docs/design.md`` promises, and shares no code with
 the pipeline, so a fault there cannot hide here.
 """
 

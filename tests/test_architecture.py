@@ -1,4 +1,4 @@
-"""Who may know whom (spacenet_cube/DESIGN.md), read off the source without importing it.
+"""Who may know whom (spacenet_cube/docs/design.md), read off the source without importing it.
 
 A new module needs one line in ``LAYERS``.  An exception needs a line with its reason.
 """

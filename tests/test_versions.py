@@ -139,17 +139,15 @@ def test_a_shard_is_one_object_of_the_repository(source, to):
     assert len(list(locate(cube).plain.fs.find(f"{locate(cube).plain.path}/chunks"))) == len(large)
 
 
-def test_xarray_opens_it_as_the_readme_says(source, to, tmp_path):
+def test_xarray_opens_it_as_the_page_says(source, to, tmp_path):
     cube = sc.build(plan_of(source), to)
     plain = sc.build(plan_of(source), tmp_path / "plain")
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (program,) = (
-        each for each in readme.split("```python\n") if each.startswith("import icechunk")
-    )
+    page = (Path(sc.__file__).parent / "docs" / "versions.md").read_text()
+    (program,) = (each for each in page.split("```python\n") if each.startswith("import icechunk"))
     folder = cube.removeprefix("icechunk+file://")
     shown: dict[str, Any] = {}
 
-    exec(  # noqa: S102 - the README's own words
+    exec(  # noqa: S102 - what the page tells people to run
         program.partition("```")[0].replace("/data/cubes/AOI_2_Vegas/MUL.icechunk", folder), shown
     )
 

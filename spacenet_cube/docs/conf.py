@@ -42,7 +42,7 @@ nitpicky = True
 # Pages: GitHub's Markdown, with links to headings.
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings: list[str] = []
+smartquotes = False
 
 # Notebooks are shown as they were last run: tests run them, not this.
 nb_execution_mode = "off"
@@ -60,7 +60,6 @@ default_role = "code"
 intersphinx_mapping = {
     name: (home, str(_HERE / "inventories" / f"{name}.inv")) for name, home in HOMES.items()
 }
-intersphinx_disabled_reftypes: list[str] = []
 
 html_theme = "furo"
 html_title = f"spacenet_cube {release}"

@@ -5,6 +5,7 @@ the marker becomes Markdown.  Made from the JSON Schema that ``spacenet-cube sch
 and from the command line itself, so that a key or an option without a line cannot be.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -164,8 +165,8 @@ def _option(parameter: Any) -> str:  # noqa: ANN401 - click's
 
 def _cell(text: str) -> str:
     """Put text on one line that Markdown takes as it is."""
-    escaped = text.replace("\\", "\\\\").replace("*", "\\*").replace("<", "\\<")
-    return " ".join(escaped.replace("|", "\\|").split())
+    escaped = re.sub(r"([\\*<|_])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<!\S)--[a-z-]+", r"`\g<0>`", escaped)
 
 
 GENERATED: dict[str, Callable[[], str]] = {

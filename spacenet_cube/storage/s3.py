@@ -2,7 +2,7 @@
 
 Every path has its check.  A listing and a part of an object are read until readings agree, a
 whole object is compared with its tag, and what was stored is compared with the tag
-it got, where nothing else vouches for the bytes: over plain http (DESIGN.md, Faults).
+it got, where nothing else vouches for the bytes: over plain http (docs/design.md).
 """
 
 import time
