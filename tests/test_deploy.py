@@ -14,7 +14,7 @@ from spacenet_cube.cli import app
 from tests.true_size import sizing
 
 FOLDER = Path(spacenet_cube.__file__).parent / "deploy"
-PAGE = (FOLDER.parent / "docs" / "clusters.md").read_text()
+PAGE = (Path(__file__).parents[1] / "spacenet_cube" / "docs" / "clusters.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

@@ -8,8 +8,8 @@ the code (``generated.py``), so they cannot be out of date.
 import shutil
 from pathlib import Path
 
-import spacenet_cube
 from spacenet_cube.docs.inventories import HOMES
+from spacenet_cube.version import __version__
 
 _HERE = Path(__file__).parent
 _NOTEBOOKS = _HERE.parents[1] / "notebooks"
@@ -25,7 +25,7 @@ shutil.copytree(
 project = "spacenet_cube"
 author = "the authors of spacenet_cube"
 project_copyright = author
-release = version = spacenet_cube.__version__
+release = version = __version__
 
 extensions = [
     "sphinx.ext.autodoc",

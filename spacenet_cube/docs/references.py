@@ -12,7 +12,7 @@ from docutils.nodes import Element
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-import spacenet_cube
+_PUBLIC = frozenset(import_module("spacenet_cube").__all__)
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: Element, contnode: Element) -> Element | None:
@@ -36,7 +36,7 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: Element, contnode: Element
     module, _, name = target.rpartition(".")
     if node.get("refdomain") != "py" or not _exists(module, name):
         return None
-    if name not in spacenet_cube.__all__ or module == "spacenet_cube":
+    if name not in _PUBLIC or module == "spacenet_cube":
         return contnode
     public = f"spacenet_cube.{name}"
     found: Element | None = env.domains.python_domain.resolve_xref(
