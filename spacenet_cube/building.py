@@ -8,6 +8,7 @@ record beside the cube, so the same command goes on where another was stopped.
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -113,6 +114,7 @@ def build(  # noqa: PLR0913 - each is a choice of its own
         build_version(plan, cube, replaces=replace, break_lock=break_lock, run=run)
         return cube.url
     with hold(cube, break_lock=break_lock) as lock:
+        cube = lock.cube
         if make_way(plan, cube, wanted):
             carry_out(plan, cube, means, lock)
         tidy(cube)
@@ -319,12 +321,12 @@ def carry_out(plan: Plan, cube: Location, means: Means, lock: Lock) -> None:
         done = work(plan, cube, left, means, watch)
     except BaseException:
         if watch.failures:
-            ledger.fail(watch.failures)
+            with suppress(StoreError):
+                ledger.fail(watch.failures)
         raise
     records = {**left.kept, **done}
     if COORDINATES not in records:
         records[COORDINATES] = do_coordinates(plan, cube, left.coordinates)
-    lock.check()
     publish(plan, cube, (one for record in records.values() for one in record.objects))
 
 

@@ -10,7 +10,7 @@ from spacenet_cube.core.records import Record
 from spacenet_cube.errors import CubeExistsError, StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.storage import FAULTS, Draft, Location, MovedError
-from spacenet_cube.working import Recording, record_of
+from spacenet_cube.working import Recording, both, record_of
 
 _SHARE, _DEAR_S = 10, 1.0
 
@@ -106,7 +106,7 @@ class Desk:
         """
         with in_words(cube, "written"):
             fork = self._draft.fork()
-        store = Recording(fork.store, check)
+        store = Recording(fork.store, both(check, self._draft.cube.check))
         yield store
         store.record = record_of(name, inputs, store.written, held)
         with in_words(cube, "written"):

@@ -1,8 +1,9 @@
 """Locking: one builder of a cube at a time, on any store that can create an object once.
 
-A builder holds a cube while its claim is the highest numbered one beside it, and shows by a
-thread that it lives.  Whoever takes over makes the next claim; the former holder sees that at
-its next sign of life, and stops.
+A builder holds a cube while its claim has the highest number, and its thread renews the claim
+regularly.  A builder that takes over makes the next claim.  Numbers begin again once a builder
+is done, so a claim is recognised by its random id.  The former holder finds out before its next
+write, because it reads its claim again if the last reading is too old.
 """
 
 import getpass
@@ -16,9 +17,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from platform import node
+from typing import Any
 
 from spacenet_cube.core.claims import (
     BEAT_S,
+    EXPIRES_S,
+    RECHECK_S,
     Claim,
     Holder,
     claim_name,
@@ -36,10 +40,124 @@ from spacenet_cube.storage import (
 )
 
 _TRIES = 5
+_AGAIN_S = 0.5
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _ENDED_STATES, _ENDED = "ZX", "ended"
 
 _HELD: set[str] = set()
 """Ids of the claims that builds of this process hold now."""
+
+
+class Guard:
+    """Prevents a write once a claim is no longer held.
+
+    It reads the claim again where its last reading is older than `RECHECK_S`, by a clock that
+    goes on while the process or the machine sleeps.  Workers of a cluster get it with the cube's
+    location, and each process reads for itself.
+
+    Parameters
+    ----------
+    folder
+        Where the claims of a cube are.
+    generation
+        Number of the claim.
+    claim
+        Its random id.
+    """
+
+    def __init__(self, folder: Location, generation: int, claim: str) -> None:
+        self._facts = folder, generation, claim
+        self._read_s = -float("inf")
+        self._lock = threading.Lock()
+        self.lost: str | None = None
+        """Why the claim is lost; None as long as it is held."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle which claim it is, and not when this process read it."""
+        return Guard, self._facts
+
+    def __call__(self) -> None:
+        """Refuse to write where the claim is lost.
+
+        Raises
+        ------
+        StoreError
+            If another builder holds the cube now, or the claim cannot be read.
+        """
+        if self.lost is None and self._is_old:
+            with self._lock:
+                # Another thread may have read it meanwhile.
+                if self._is_old:
+                    self._read_until_answered()
+        self.refuse()
+
+    def refuse(self) -> None:
+        """Refuse to go on where the claim is known to be lost.
+
+        Raises
+        ------
+        StoreError
+            With the reason.
+        """
+        if self.lost is not None:
+            raise StoreError(self.lost)
+
+    @property
+    def _is_old(self) -> bool:
+        return _now_s() - self._read_s > RECHECK_S
+
+    def _read_until_answered(self) -> None:
+        """Read the claim; a store that fails is asked again until the claim would expire."""
+        until_s = _now_s() + EXPIRES_S
+        while self.lost is None:
+            try:
+                self.read()
+            except FAULTS as error:
+                if _now_s() > until_s:
+                    self.lose(self._silence(error))
+                time.sleep(_AGAIN_S)
+            else:
+                return
+
+    def _silence(self, error: BaseException) -> str:
+        folder = self._facts[0]
+        return (
+            f"the claim in {folder.url} could not be read for {EXPIRES_S:.0f} s "
+            f"({folder.told(error)}), so another builder may have taken over; run the same "
+            "command again to go on"
+        )
+
+    def read(self) -> None:
+        """Read the claim, and note whether it is lost.
+
+        Raises
+        ------
+        OSError
+            If the claim is not readable now.
+        FAULTS
+            If the store refuses or fails.
+        """
+        folder, generation, mine = self._facts
+        begun_s = _now_s()
+        highest, holder = _highest(folder)
+        if not highest or highest < generation:
+            self.lose(
+                f"the lock {(folder / claim_name(generation)).url} is gone, so another builder may "
+                "have been here, and this build stops; run the same command again to go on"
+            )
+        elif highest > generation or (holder is not None and holder.id != mine):
+            who = "another builder" if holder is None else told(holder)
+            self.lose(
+                f"{folder.url} was taken over by {who}, so this build stops; what it has done stays"
+            )
+        elif holder is None:
+            message = f"{(folder / claim_name(generation)).url} is no claim"
+            raise OSError(message)
+        self._read_s = begun_s
+
+    def lose(self, why: str) -> None:
+        """Note that the claim is lost; the first reason counts."""
+        self.lost = self.lost or why
 
 
 class Lock:
@@ -58,8 +176,10 @@ class Lock:
     def __init__(self, cube: Location, generation: int, claim: Claim) -> None:
         self._folder, self._around = _folder(cube), cube.beside(".build")
         self._generation, self._claim = generation, claim
-        self._place = self._folder / claim_name(generation)
-        self._lost: str | None = None
+        self.guard = Guard(self._folder, generation, claim.id)
+        self.cube = cube.guarded(self.guard)
+        """The cube's location; every write and removal there checks the claim first."""
+        self._place = (self._folder / claim_name(generation)).guarded(self.guard)
         self._ended = threading.Event()
         self.in_flight: Callable[[], tuple[str, ...]] = tuple
         self._thread = threading.Thread(target=self._live, name="lock", daemon=True)
@@ -82,8 +202,7 @@ class Lock:
         StoreError
             If another builder has taken over, or no sign of life could be given in time.
         """
-        if self._lost is not None:
-            raise StoreError(self._lost)
+        self.guard.refuse()
 
     def start(self) -> None:
         """Begin to give signs of life."""
@@ -94,41 +213,32 @@ class Lock:
         self._ended.set()
         self._thread.join()
         _HELD.discard(self.id)
-        if self._lost is None:
-            with suppress(*FAULTS):
-                remove_keys(self._folder, [claim_name(self._generation)])
+        with suppress(*FAULTS, StoreError):
+            self.guard.read()
+            self._place.remove()
         remove_empty(self._folder)
         remove_empty(self._around)
 
     def _live(self) -> None:
-        while not self._ended.wait(BEAT_S) and self._lost is None:
+        while not self._ended.wait(BEAT_S) and self.guard.lost is None:
             try:
-                self._lost = self._beat()
+                self._beat()
+            except StoreError:
+                return
             except FAULTS as error:
                 if self._claim.is_expired(time.time()):
-                    self._lost = (
+                    self.guard.lose(
                         f"no sign of life could be stored at {self._place.url} for "
                         f"{self._claim.expires_s:.0f} s ({self._folder.told(error)}), so another "
                         "builder may have taken over; run the same command again to go on"
                     )
 
-    def _beat(self) -> str | None:
-        """Give a sign of life; say why the claim is lost if it is."""
-        highest, holder = _highest(self._folder)
-        if highest > self._generation:
-            who = "another builder" if holder is None else told(holder)
-            return (
-                f"{self._folder.url} was taken over by {who}, so this build stops; what it has "
-                "done stays"
-            )
-        if highest < self._generation:
-            return (
-                f"the lock {self._place.url} is gone, so another builder may have been here, and "
-                "this build stops; run the same command again to go on"
-            )
-        self._claim = self._claim.beaten(time.time(), self.in_flight())
-        self._place.write_bytes(self._claim.content)
-        return None
+    def _beat(self) -> None:
+        """Renew the claim, if it is still held."""
+        self.guard.read()
+        beaten = self._claim.beaten(time.time(), self.in_flight())
+        self._place.write_bytes(beaten.content)
+        self._claim = beaten
 
 
 @contextmanager
@@ -175,8 +285,13 @@ def drop_claims(cube: Location) -> None:
                 pass
 
 
+def _now_s() -> float:
+    """Seconds on a clock that goes on while the machine sleeps, where there is one."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
 def _folder(cube: Location) -> Location:
-    return cube.beside(".build") / "lock"
+    return cube.beside(".build").guarded(None) / "lock"
 
 
 def _acquire(cube: Location, *, break_lock: bool) -> Lock:

@@ -144,7 +144,8 @@ def repair(
     before = look()
     if before.is_sound and before.manifest is not None:
         return Repaired(where.url, (), 0, before)
-    with hold(where, break_lock=break_lock):
+    with hold(where, break_lock=break_lock) as lock:
+        where = lock.cube
         held = take_inventory(where, count).holdings
         drafts = _drop_drafts(where, held)
         if held.manifest is None:

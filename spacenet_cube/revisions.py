@@ -112,9 +112,10 @@ def rollback(cube: str | Path, version: str, *, target_options: Options = None) 
         If there is no such version, someone builds or published meanwhile, or the store
         refuses or fails.
     """
-    with _opened(cube, target_options) as (where, repository), hold(where):
+    with _opened(cube, target_options) as (where, repository), hold(where) as lock:
         expected = repository.snapshot(None)
         snapshot = _published(where, repository.snapshot(version))
+        lock.cube.check()
         repository.move(snapshot, expected)
         return _known(repository, snapshot)
 

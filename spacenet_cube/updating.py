@@ -115,6 +115,7 @@ def update(
         run = runner(plan, cube, means)
         return _told(plan, cube, update_version(plan, cube, break_lock=break_lock, run=run))
     with hold(cube, break_lock=break_lock) as lock:
+        cube = lock.cube
         found = _begin(plan, cube)
         if found is None or not _is_current(plan, cube, found):
             carry_out(plan, cube, means, lock)

@@ -128,6 +128,7 @@ def build_version(
     """
     wanted = begun(plan, replaces=replaces)
     with hold(cube, break_lock=break_lock) as lock:
+        cube = lock.cube
         state = _state(cube, replaces=replaces)
         step = _step(cube, wanted, state)
         if step != "finish":
@@ -164,6 +165,7 @@ def update_version(plan: Plan, cube: Location, *, break_lock: bool, run: Run) ->
         If the target refuses or fails, or another builder is at work or was quicker.
     """
     with hold(cube, break_lock=break_lock) as lock:
+        cube = lock.cube
         state = _state(cube, replaces=False)
         found = None if state.root is None else difference(plan, root_attributes(cube, state.root))
         draft = _updated(plan, cube, state, found, lock)
@@ -253,6 +255,7 @@ def _draft(
     """
     ledger, former, branch = Ledger(cube), state.begun, branch_of(wanted, lock.id)
     with in_words(cube, "written"):
+        cube.check()
         repository = state.repository or Repository(cube.plain.url, cube.options, create=True)
         if step == "continue" and former is not None and state.branch is not None:
             repository.begin(branch, repository.snapshot(state.branch))
@@ -296,12 +299,12 @@ def _make(plan: Plan, cube: Location, draft: Draft, lock: Lock, run: Run) -> Non
         with suppress(CubeError):
             desk.save()
         if watch.failures:
-            ledger.fail(watch.failures)
+            with suppress(CubeError):
+                ledger.fail(watch.failures)
         raise
     records = {**left.kept, **done}
     if COORDINATES not in records:
         records[COORDINATES] = do_coordinates(plan, saved, left.coordinates, recorder=desk.recorded)
-    lock.check()
     _publish(plan, draft, [one for record in records.values() for one in record.objects])
 
 
@@ -328,5 +331,6 @@ def _publish(plan: Plan, draft: Draft, objects: list[Written]) -> None:
 def _tidy(cube: Location) -> None:
     """Remove the branch and the ledger of a build that is published, and nothing else."""
     Ledger(cube).clear()
+    cube.check()
     with in_words(cube, "tidied up"):
         Repository(cube.plain.url, cube.options).drop(BUILDING)

@@ -40,6 +40,16 @@ def _go_on() -> None:
     """Nothing is against it."""
 
 
+def both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    """One check of two."""
+
+    def check() -> None:
+        first()
+        second()
+
+    return check
+
+
 class StoppedError(CubeError):
     """A task was told to stop; what it wrote has no record."""
 
@@ -224,7 +234,7 @@ def recorded(
         If the target refuses or fails.
     """
     with Behind(UPLOADS) as behind:
-        store = Recording(cube.store(), check, None if cube.is_local else behind)
+        store = Recording(cube.store(), both(check, cube.check), None if cube.is_local else behind)
         yield store
         try:
             behind.wait()

@@ -15,6 +15,9 @@ EXPIRES_S = 60.0
 BEAT_S = 10.0
 """Seconds between signs of life."""
 
+RECHECK_S = 2.0
+"""Seconds after which a builder reads its claim again before it writes anything more."""
+
 _NAME = "{:06d}.json"
 
 

@@ -114,6 +114,7 @@ class Draft:
             If the store refuses or fails.
         """
         with faults_told(), self._lock:
+            self.cube.check()
             self._live.commit(message, allow_empty=True)
             self._open_again()
 
@@ -131,6 +132,7 @@ class Draft:
             If the store refuses or fails, or another works on the branch too.
         """
         with faults_told(), self._lock:
+            self.cube.check()
             try:
                 held = self._live.amend(message, metadata=dict(facts or {}), allow_empty=True)
             except library().RefNotFoundError as error:
@@ -165,5 +167,6 @@ class Draft:
         RepositoryError
             If the store fails.
         """
+        self.cube.check()
         self._repository.move(snapshot, self.base)
         self._settle()

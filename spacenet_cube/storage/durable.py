@@ -5,7 +5,7 @@ is there when the answer came, or when reading back shows it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -45,7 +45,7 @@ def create(where: Location, content: bytes) -> bool:
     """
     try:
         if where.is_local:
-            return _link(Path(where.path), content) or _holds(where, content)
+            return _link(Path(where.path), content, where.check) or _holds(where, content)
         created = where.create_remote(content)
         if created is None and not where.exists():
             where.write_bytes(content)
@@ -67,11 +67,12 @@ def _holds(where: Location, content: bytes) -> bool:
         return False
 
 
-def _link(final: Path, content: bytes) -> bool:
+def _link(final: Path, content: bytes, check: Callable[[], None]) -> bool:
     """Make a file whole and on the disk, and only then give it its name."""
     draft = final.with_name(f".{final.name}.{uuid4().hex}.partial")
     try:
         _write(draft, content)
+        check()
         os.link(draft, final)
     except FileExistsError:
         return False
@@ -103,6 +104,7 @@ def write_durably(where: Location, content: bytes) -> None:
     draft = final.with_name(f".{final.name}.{uuid4().hex}.partial")
     try:
         _write(draft, content)
+        where.check()
         draft.replace(final)
     finally:
         draft.unlink(missing_ok=True)
@@ -227,8 +229,10 @@ def remove_keys(below: Location, keys: Iterable[str]) -> None:
     wanted = sorted(keys)
     if below.is_local:
         for key in wanted:
+            below.check()
             Path(below.path, key).unlink(missing_ok=True)
         return
+    below.check()
     if below.bucket is not None:
         below.bucket.delete([(below / key).key for key in wanted])
         return

@@ -54,9 +54,27 @@ class Location:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Further keyword arguments of the fsspec filesystem, from a reader of cubes; never printed."""
 
+    guard: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    """Called before every write and removal here and below; what it raises prevents it."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what describes the location, never an open connection with its credentials."""
-        return _unpickled, (self.url, self.options, *sealed(self.extra))
+        return _unpickled, (self.url, self.options, *sealed(self.extra), self.guard)
+
+    def guarded(self, guard: Callable[[], None] | None) -> "Location":
+        """The same location, which calls ``guard`` before it writes or removes anything."""
+        return Location(self.url, self.options, self.extra, guard)
+
+    def check(self) -> None:
+        """Call the guard, if there is one.
+
+        Raises
+        ------
+        StoreError
+            If nothing may be written here any more.
+        """
+        if self.guard is not None:
+            self.guard()
 
     @property
     def scheme(self) -> str:
@@ -76,12 +94,15 @@ class Location:
     @property
     def plain(self) -> "Location":
         """The folder that a versioned cube's repository is; any other location itself."""
-        return self if self.address is None else Location(self.address.place, self.options)
+        if self.address is None:
+            return self
+        return Location(self.address.place, self.options, guard=self.guard)
 
     def at(self, version: str | None) -> "Location":
         """The same place of a versioned cube at another of its versions."""
         assert self.address is not None, "only a versioned cube has versions"
-        return Location(replace(self.address, version=version).url, self.options)
+        there = replace(self.address, version=version).url
+        return Location(there, self.options, guard=self.guard)
 
     def pinned(self) -> "Location":
         """The version that a versioned cube has now, by its snapshot; any other place itself."""
@@ -155,17 +176,18 @@ class Location:
     def __truediv__(self, part: str) -> "Location":
         """A location below this one."""
         if self.address is not None:
-            below = Location(self.address.below(part).url, self.options, self.extra)
+            there = self.address.below(part).url
+            below = Location(there, self.options, self.extra, self.guard)
             if self.address.is_repository:
                 below.__dict__["_version"] = self
             return below
-        return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra)
+        return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra, self.guard)
 
     def beside(self, suffix: str) -> "Location":
         """The location of this name with a suffix; of a versioned cube, beside its repository."""
         if self.address is not None:
             return self.plain.beside(suffix)
-        return Location(self.url.rstrip("/") + suffix, self.options, self.extra)
+        return Location(self.url.rstrip("/") + suffix, self.options, self.extra, self.guard)
 
     def told(self, error: BaseException) -> str:
         """What a fault met here means and what mends it, in one line."""
@@ -334,10 +356,12 @@ class Location:
 
     def write_bytes(self, content: bytes) -> None:
         """Write the whole object; a local one appears at once or not at all."""
+        if self.is_local:
+            _write_file(Path(self.path), content, self.check)
+            return
+        self.check()
         if self.bucket is not None:
             self.bucket.write(self.key, content)
-        elif self.is_local:
-            _write_file(Path(self.path), content)
         else:
             self._persist(lambda: self.fs.pipe_file(self.path, content))
 
@@ -354,10 +378,12 @@ class Location:
         bool or None
             False where the store says that one is there; None where it has no such step.
         """
+        self.check()
         return None if self.bucket is None else self.bucket.create(self.key, content)
 
     def upload(self, file: Path) -> None:
         """Write a local file's bytes to the location, piece by piece."""
+        self.check()
         if self.bucket is not None:
             self.bucket.upload(self.key, file)
         else:
@@ -365,6 +391,7 @@ class Location:
 
     def remove(self) -> None:
         """Remove the location and everything below it, if it is there."""
+        self.check()
         if self.bucket is not None:
             self.bucket.remove(self.key)
         elif not self.is_local:
@@ -376,7 +403,7 @@ class Location:
             Path(self.path).unlink(missing_ok=True)
 
 
-def _write_file(final: Path, content: bytes) -> None:
+def _write_file(final: Path, content: bytes, check: Callable[[], None]) -> None:
     """Give a file its name once it is whole and on the disk; an error leaves nothing of it."""
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = final.with_name(f".{final.name}.{os.getpid()}-{threading.get_ident()}.partial")
@@ -385,8 +412,9 @@ def _write_file(final: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        check()
         draft.replace(final)
-    except OSError:
+    except (OSError, StoreError):
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
@@ -398,9 +426,13 @@ def _write_file(final: Path, content: bytes) -> None:
 
 
 def _unpickled(
-    url: str, options: StorageOptions, extra: Mapping[str, Any], ticket: tuple[int, int]
+    url: str,
+    options: StorageOptions,
+    extra: Mapping[str, Any],
+    ticket: tuple[int, int],
+    guard: Callable[[], None] | None = None,
 ) -> Location:
-    return Location(url, options, unsealed(extra, ticket) or {})
+    return Location(url, options, unsealed(extra, ticket) or {}, guard)
 
 
 def etag_of(info: Mapping[str, Any]) -> str | None:

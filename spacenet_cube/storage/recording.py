@@ -50,8 +50,8 @@ class RecordingStore(WrapperStore[Store]):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
-        self._check()
         noted = _described(value)
+        self._check()
         await super().set(key, value)
         self._note(key, noted)
 
@@ -65,6 +65,8 @@ class RecordingStore(WrapperStore[Store]):
 
     def _store_now(self, key: str, value: Buffer) -> None:
         noted = _described(value)
+        # It may have waited for its turn since it was handed in.
+        self._check()
         super().set_sync(key, value)
         self._note(key, noted)
 
