@@ -21,7 +21,7 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
 from spacenet_cube.core.dealing import choose
-from spacenet_cube.errors import CubeError, SourceError, StoreError
+from spacenet_cube.errors import CubeError, LostClusterError, SourceError, StoreError
 
 PER_THREAD = 2
 """Tasks that a thread of a worker has: one that runs, and one that waits for it to end."""
@@ -168,7 +168,7 @@ class Dealer(Executor):
     def _look(self) -> None:
         """See which workers there are; none where the scheduler is out of reach."""
         try:
-            there: dict[str, int] = self._client.nthreads()
+            there = _threads_of(self._client)
             if self._lost_s is not None:
                 self._rejoin()
             self._lost_s = None
@@ -237,9 +237,11 @@ class Dealer(Executor):
             value = remote.result()
         except (SourceError, StoreError) as error:
             self._failed(entry, error)
-        except FutureCancelledError:
+        except (FutureCancelledError, CommClosedError):
             # The scheduler was lost, and what it had is forgotten.
             self._waiting.insert(0, entry)
+        except OSError as error:
+            self._failed(entry, _failed_there(entry, error))
         except Exception as error:  # noqa: BLE001 - of a task, of the cluster, or a fault of ours
             entry.future.set_exception(told(error, self._client))
         else:
@@ -254,10 +256,32 @@ class Dealer(Executor):
             entry.future.set_exception(error)
 
 
+def _failed_there(entry: _Entry, error: OSError) -> StoreError:
+    """An error of a worker's system, in words."""
+    where = f" {entry.where}" if entry.where else ""
+    return StoreError(
+        f"worker{where} could not do its task: {type(error).__name__}: {error}; see that its disk "
+        "has space and that it reaches what the build reads and writes, then run the same command "
+        "again"
+    )
+
+
 def _wait_for(remotes: Sequence[Remote[Any]]) -> None:
     for remote in remotes:
         with suppress(Exception):
             remote.exception()
+
+
+def _threads_of(client: Client) -> dict[str, int]:
+    """Threads of each worker, by its address; an OSError where the scheduler is out of reach."""
+    try:
+        return dict(client.nthreads())
+    except AttributeError as error:
+        # Dask closes a client when it has looked for a lost scheduler for long enough.
+        if client.scheduler is not None:
+            raise
+        message = "the client is closed"
+        raise CommClosedError(message) from error
 
 
 def told(error: Exception, client: Client) -> Exception:
@@ -273,7 +297,8 @@ def told(error: Exception, client: Client) -> Exception:
     Returns
     -------
     Exception
-        A `StoreError` where the cluster is at fault; the error itself otherwise.
+        A `StoreError` where the cluster is at fault, a `LostClusterError` where its scheduler is
+        gone; the error itself otherwise.
     """
     if isinstance(error, KilledWorker):
         return StoreError(
@@ -283,9 +308,11 @@ def told(error: Exception, client: Client) -> Exception:
             "command again"
         )
     if isinstance(error, (OSError, CommClosedError)):
-        address = client.scheduler.address if client.scheduler is not None else "its address"
-        return StoreError(
-            f"the scheduler at {address} was lost ({type(error).__name__}); see that it runs, "
-            "then run the same command again"
+        address = client.scheduler.address if client.scheduler is not None else client._start_arg  # noqa: SLF001 - a closed client has no other
+        where = f" at {address}" if isinstance(address, str) else ""
+        return LostClusterError(
+            f"the Dask scheduler{where} was lost during the build ({type(error).__name__}), so "
+            "nothing is published yet; what was finished is kept: see that the scheduler and its "
+            "workers run, then run the same command again to go on"
         )
     return error

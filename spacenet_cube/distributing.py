@@ -28,9 +28,10 @@ from distributed.comm.core import CommClosedError
 
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tasks import Task
-from spacenet_cube.dealer import Dealer, told
+from spacenet_cube.dealer import PATIENCE_S, Dealer, told
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.keeping import KeptStage
+from spacenet_cube.scheduler import ANSWER_S, check_scheduler, normalised
 from spacenet_cube.version import __version__
 from spacenet_cube.working import Here
 
@@ -57,20 +58,20 @@ class ClusterExecutor(ClientExecutor):
 
 @contextmanager
 def connect(
-    address: str, *, worker_env: Sequence[str] = (), timeout_s: float = 60.0
+    address: str, *, worker_env: Sequence[str] = (), timeout_s: float = ANSWER_S
 ) -> Iterator[ClusterExecutor]:
     """Reach a Dask cluster that builds run on.
 
     Parameters
     ----------
     address
-        Of its scheduler, such as ``tcp://10.0.0.1:8786``.
+        Of its scheduler, such as ``tcp://10.0.0.1:8786``; without a scheme it is ``tcp://``.
     worker_env
         Names of variables of this environment that workers are given, for the time that
         their processes live; nothing else of it is sent.  They pass through the scheduler
         and stay in no state of its.
     timeout_s
-        Seconds to wait for the scheduler.
+        Seconds to wait for the scheduler's first answer.
 
     Yields
     ------
@@ -84,13 +85,16 @@ def connect(
     StoreError
         If no scheduler is there.
     """
-    _check_environment(address, worker_env)
+    where = normalised(address)
+    _check_environment(where, worker_env)
+    check_scheduler(where, timeout_s)
     try:
-        client = Client(address, timeout=timeout_s, set_as_default=False)
-    except (OSError, ValueError) as error:
+        # The client's limit is also how long it looks for a scheduler that it has lost.
+        client = Client(where, timeout=max(timeout_s, PATIENCE_S), set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
         raise StoreError(
-            f"no Dask scheduler answers at {address}: {error}; start one with 'dask scheduler', "
-            "or correct the address"
+            f"the Dask scheduler at {where} refuses this client or is gone again: {error}; give "
+            "client and workers one environment, then run the same command again"
         ) from error
     with client:
         yield ClusterExecutor(client, worker_env)
@@ -275,6 +279,10 @@ def on_cluster(
     (Dealer, callable)
         The executor, and the function of a task that it is to run.
 
+    Raises
+    ------
+    LostClusterError
+        If the scheduler is lost.
     """
     assert isinstance(executor, ClientExecutor)
     client = executor._client  # noqa: SLF001 - it has no other way to its client
@@ -290,8 +298,9 @@ def on_cluster(
     def join() -> None:
         _persisting(lambda: client.register_plugin(job, job.name), client)
 
-    _forget(client, started)
-    join()
+    with _in_words(client):
+        _forget(client, started)
+        join()
     dealer = Dealer(
         client,
         partial(_remote_scenes, plan),
@@ -304,6 +313,15 @@ def on_cluster(
     finally:
         dealer.shutdown()
         _leave(client, job.name)
+
+
+@contextmanager
+def _in_words(client: Client) -> Iterator[None]:
+    """Name a scheduler that is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise told(error, client) from error
 
 
 def _persisting(tell_workers: Callable[[], Any], client: Client) -> None:
@@ -321,6 +339,8 @@ def _persisting(tell_workers: Callable[[], Any], client: Client) -> None:
 
 def _leave(client: Client, name: str) -> None:
     """Take a build from the workers; where the scheduler is gone, the next run of it does so."""
+    if client.status != "running":
+        return
     with suppress(StoreError, ValueError):
         _persisting(lambda: client.unregister_worker_plugin(name), client)
 

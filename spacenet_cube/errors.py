@@ -40,6 +40,10 @@ class StoreError(CubeError):
     """The place a cube is read from or written to failed: for whoever runs the build."""
 
 
+class LostClusterError(StoreError):
+    """The scheduler of a Dask cluster was lost: no task is at fault, and nothing is wrong."""
+
+
 class CubeExistsError(StoreError):
     """A published cube stands where this build would write."""
 

@@ -9,6 +9,7 @@ from itertools import islice
 from spacenet_cube.core.plan import TASKS_PER_WORKER
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.tasks import Ready, Task
+from spacenet_cube.errors import LostClusterError
 
 _LOOK_S = 1.0
 _STAGES = {"unit": "units", "overview": "overviews", "renumber": "renumbering"}
@@ -107,7 +108,8 @@ def run_all[Done](
                     tell(task)
                 else:
                     errors.append(error)
-                    seen.failures[task.name] = str(error)
+                    if not isinstance(error, LostClusterError):
+                        seen.failures[task.name] = str(error)
                     running = {each: t for each, t in running.items() if not each.cancel()}
             seen.check()
     finally:

@@ -30,6 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "analysis",
             "archive",
             "dealer",
+            "scheduler",
             "corpus",
             "batches",
             "chips",

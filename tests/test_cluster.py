@@ -328,14 +328,6 @@ def test_variables_are_not_sent_in_the_clear_or_unset(address, names, told):
         pass
 
 
-def test_no_scheduler_is_one_clear_line():
-    with (
-        pytest.raises(StoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        sc.connect("tcp://127.0.0.1:9", timeout_s=1),
-    ):
-        pass
-
-
 def test_the_mirrors_of_a_worker_stay_within_their_bytes(monkeypatch, tmp_path, server, remote):
     made = planned(remote, server, *small("AOI_2_Vegas", "PAN"))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 40))

@@ -17,7 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 
 import spacenet_cube as sc
 from spacenet_cube import locking
-from spacenet_cube.core.claims import claim_name
+from spacenet_cube.core.claims import RECHECK_S, claim_name
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, hold
 from spacenet_cube.storage import Location, create, entries, locate, remove_keys, write_durably
@@ -63,7 +63,7 @@ def successor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Location], 
 
 def state(cube: Location) -> dict[str, bytes]:
     """Every object of a cube and of what is kept next to it, but claims."""
-    found = {}
+    found: dict[str, bytes] = {}
     for suffix in ("", ".manifest", ".build"):
         place = locate(cube.url + suffix, cube.options)
         found |= {
@@ -214,7 +214,7 @@ def test_a_process_that_was_stopped_reads_its_claim_before_it_writes(tmp_path):
             with hold(cube, break_lock=True):
                 pass
             with hold(cube) as mine:
-                time.sleep(locking.RECHECK_S + 0.3)
+                time.sleep(RECHECK_S + 0.3)
                 (mine.cube / "kept").write_bytes(b"of the new holder")
                 os.kill(former.pid, signal.SIGCONT)
 
@@ -232,11 +232,13 @@ def changed(source: Path) -> sc.Plan:
     return plan_of(source)
 
 
-def damaged(plan: sc.Plan, to: Path) -> None:
-    """Build a cube and damage every shard of its image."""
-    for path in (Path(sc.build(plan, to)) / "image").rglob("*"):
+def damaged(plan: sc.Plan, to: Path) -> Path:
+    """A cube every shard of whose image is damaged."""
+    cube = Path(sc.build(plan, to))
+    for path in (cube / "image").rglob("*"):
         if path.is_file():
             path.write_bytes(b"x")
+    return cube
 
 
 COMMANDS: dict[str, Callable[..., object]] = {
@@ -252,10 +254,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
         sc.build(plan, to),
         sc.update(changed(to.parent / "source"), to, workers=1, progress=told),
     ),
-    "repair": lambda plan, to, told: (
-        damaged(plan, to),
-        sc.repair(to / "AOI" / "P.zarr", plan, workers=1, progress=told),
-    ),
+    "repair": lambda plan, to, told: sc.repair(damaged(plan, to), plan, workers=1, progress=told),
 }
 
 
@@ -274,7 +273,9 @@ def test_every_command_stops_where_its_claim_is_lost(command, tmp_path, successo
             before.update(state(cube))
 
     # A task may look just when the first of the two others is gone.
-    with pytest.raises(sc.StoreError, match="was taken over by|another builder may have been here"):
+    with pytest.raises(
+        sc.StoreError, match=r"was taken over by|another builder may have been here"
+    ):
         COMMANDS[command](plan, to, intrude)
 
     after = state(cube)
