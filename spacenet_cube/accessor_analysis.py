@@ -286,7 +286,7 @@ class AnalysisMethods:
         return regridding.to_metric(self._cube, resolution, crs, resampling)
 
     def coarsen(self, factor: int | None = None, *, resolution: float | None = None) -> xr.Dataset:
-        """Return the cube with larger pixels, lazily, read from an overview where it can be.
+        """Return the cube with larger pixels, lazily.
 
         Parameters
         ----------
@@ -299,9 +299,10 @@ class AnalysisMethods:
         -------
         xarray.Dataset
             Valid pixels are averaged, integers rounded half up; ``source_index`` takes the
-            scene most come from.  What a factor has of 2 is read from overviews, the rest
-            averaged.  Of a part, pixels lie on the whole cube's own lattice: they hold its
-            ground and, at its edges, up to a pixel more.
+            scene most come from.  Pixels are halved as often as the factor allows, then the
+            rest is averaged at once; pixels are counted from the dataset's own corner.  An
+            overview is read instead of halving where the dataset holds stored pixels unchanged
+            and its edges are edges of the overview's pixels.
 
         Raises
         ------
@@ -316,9 +317,10 @@ class AnalysisMethods:
         Parameters
         ----------
         approximate
-            Read ``source_index`` of an overview with a million pixels or fewer.  An
-            overview's pixel is valid where any pixel below it is, so edges count a little
-            more.
+            Read ``source_index`` of an overview with a million pixels or fewer, where the
+            dataset's own is the stored one; else count the dataset's pixels.  A pixel of an
+            overview is valid where any pixel below it is, so the valid area is never smaller
+            than the exact one, and larger by less than the pixels along its edges.
 
         Returns
         -------

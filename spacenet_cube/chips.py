@@ -383,7 +383,7 @@ class Chips(Sequence[xr.Dataset]):
 
     @cached_property
     def _direct(self) -> xr.DataArray:
-        return without_dask(self.cube["image"], self.part, self.opener)
+        return without_dask(self.cube["image"])
 
     def _blocks(self, indices: Sequence[int] | range) -> list[Block]:
         where = np.asarray(indices, np.int64)

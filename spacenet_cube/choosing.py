@@ -14,6 +14,7 @@ from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from spacenet_cube.analysis.stored import OpenLevel, stored_index
 from spacenet_cube.batches import Opener
 from spacenet_cube.chips import Chips
 from spacenet_cube.core.chipping import (
@@ -49,7 +50,7 @@ def chips(
     cube
         A cube or a part of one.
     opener
-        Opens its levels; None where it no longer knows them, and the level itself decides.
+        Opens its levels, for the options it was opened with; None where it is not known.
     size, stride, valid
         As the accessor has them.
     splitting
@@ -71,7 +72,11 @@ def chips(
     owner = np.zeros(laid.shape_yx, np.int8)
     if splitting is not None:
         owner = assigned(laid, splitting, part.grid.shape_yx)
-    counts = valid_pixels(cube, opener, part, laid, least=least if valid else 0, wanted=owner >= 0)
+    stored = stored_index(cube)
+    overviews = None if stored is None else stored.opener
+    counts = valid_pixels(
+        cube, overviews, part, laid, least=least if valid else 0, wanted=owner >= 0
+    )
     down, along = np.nonzero((owner >= 0) & (counts >= least))
     return Chips(
         cube,
@@ -88,7 +93,7 @@ def chips(
 
 def valid_pixels(
     cube: xr.Dataset,
-    opener: Opener | None,
+    overviews: OpenLevel | None,
     part: Part,
     chips: Windows,
     *,
@@ -101,8 +106,8 @@ def valid_pixels(
     ----------
     cube
         A cube or a part of one.
-    opener
-        Opens its levels; None to count all in the level itself.
+    overviews
+        Opens levels whose native pixels are those of the cube; None to count all in the cube.
     part
         Where the cube's pixels lie.
     chips
@@ -131,7 +136,9 @@ def valid_pixels(
     if not math.prod(chips.shape_yx):
         return np.zeros(chips.shape_yx, np.int64)
     number = coarse_number(chips.size_px, part.level, len(levels(cube.attrs)))
-    coarse = None if opener is None or number == part.level else _coarse(opener, number, part)
+    coarse = None
+    if overviews is not None and number != part.level:
+        coarse = _coarse(overviews, number, part)
     bound = np.full(chips.shape_yx, chips.size_px**2) if coarse is None else coarse.most(chips)
     if coarse is not None and not least:
         return bound
@@ -168,12 +175,12 @@ class _Coarse:
         return not self.valid[rows, cols].any()
 
 
-def _coarse(opener: Opener, number: int, part: Part) -> _Coarse:
+def _coarse(opener: OpenLevel, number: int, part: Part) -> _Coarse:
     """Read the overview of a part."""
     factor = part.factor(number)
     under = _under(part.block, factor)
     rows, cols = under.yx
-    index = opener(number, chunks=None)["source_index"].isel(y=rows, x=cols)
+    index = opener(number)["source_index"].isel(y=rows, x=cols)
     return _Coarse(index.values > 0, under.row, under.col, factor)
 
 

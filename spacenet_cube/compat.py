@@ -1,8 +1,11 @@
 """Every use of another library's private parts, each with a test that explains what breaks."""
 
+import operator
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 _CLIENTS = (None, "dask.distributed", "distributed")
@@ -64,3 +67,121 @@ def renew_zarr() -> None:
 
 os.register_at_fork(after_in_child=renew_dask)
 os.register_at_fork(after_in_child=renew_zarr)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """A selection from an array that is not read yet."""
+
+    source: Any
+    """The array at the bottom, as xarray or dask holds it."""
+
+    shape: tuple[int, ...]
+    """Its shape."""
+
+    indices: tuple[tuple[Any, ...], ...]
+    """Index tuples that are applied one after the other: numbers, slices, 1-d arrays."""
+
+
+def lazy_selection(array: Any) -> Selection | None:  # noqa: ANN401 - an xarray.DataArray
+    """Find what an array that xarray has not read yet selects.
+
+    Parameters
+    ----------
+    array
+        An ``xarray.DataArray``.
+
+    Returns
+    -------
+    Selection or None
+        None where the array is in memory, is dask's, or selects in another way than by
+        numbers, slices and one list.
+    """
+    return _unwrapped(array.variable._data)  # noqa: SLF001 - `.data` would read the pixels
+
+
+def _unwrapped(data: Any) -> Selection | None:  # noqa: ANN401 - one of xarray's wrappers
+    from xarray.core import indexing as lazy  # noqa: PLC0415 - slow, and only wanted here
+
+    shells = (
+        lazy.ImplicitToExplicitIndexingAdapter, lazy.MemoryCachedArray, lazy.CopyOnWriteArray,
+    )  # fmt: skip
+    while isinstance(data, shells):
+        data = data.array
+    if not isinstance(data, lazy.LazilyIndexedArray):
+        return None
+    key = data.key
+    if not isinstance(key, lazy.BasicIndexer | lazy.OuterIndexer):
+        return None
+    if sum(not isinstance(each, int | slice) for each in key.tuple) > 1:
+        return None
+    return Selection(data.array, tuple(data.array.shape), (tuple(key.tuple),))
+
+
+def selections(array: Any) -> list[tuple[tuple[int, ...], Selection]] | None:  # noqa: ANN401 - a dask array
+    """Find what each block of a dask array selects from an array that is not read yet.
+
+    Parameters
+    ----------
+    array
+        A ``dask.array.Array``.
+
+    Returns
+    -------
+    list of (place, Selection), or None
+        ``place`` is the block's number along each axis.  None where any step of the graph does
+        more than select: arithmetic, joining, values in memory (as after ``persist``).
+    """
+    graph, found = array.dask, []
+    for place in _places(array.numblocks):
+        one = _selection_of(graph, (array.name, *place))
+        if one is None:
+            return None
+        found.append((place, one))
+    return found
+
+
+def _places(counts: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    import numpy as np  # noqa: PLC0415 - slow, and only wanted here
+
+    return np.ndindex(*counts)
+
+
+def _selection_of(graph: Any, key: Any) -> Selection | None:  # noqa: ANN401 - dask's graph and key
+    """Follow one block down to the array that it reads."""
+    from dask._task_spec import Alias, DataNode, Task, TaskRef  # noqa: PLC0415 - slow
+
+    indices: list[tuple[Any, ...]] = []
+    while True:
+        node = graph[key]
+        if isinstance(node, Alias):
+            key = node.target
+        elif isinstance(node, Task):
+            index = _index_of(graph, node)
+            if index is None or not isinstance(node.args[0], TaskRef):
+                return None
+            indices.append(index)
+            key = node.args[0].key
+        else:
+            below = _unwrapped(node.value if isinstance(node, DataNode) else node)
+            if below is None:
+                return None
+            return Selection(below.source, below.shape, (*below.indices, *reversed(indices)))
+
+
+def _index_of(graph: Any, task: Any) -> tuple[Any, ...] | None:  # noqa: ANN401 - dask's graph and task
+    """The index of a task that only selects; None of any other."""
+    from dask._task_spec import DataNode, TaskRef  # noqa: PLC0415 - slow
+    from dask.array import _shuffle, chunk, core  # noqa: PLC0415 - slow
+
+    plain = {operator.getitem, chunk.getitem, core.getter, core.getter_nofancy}
+    if task.func not in {*plain, _shuffle._getitem} or len(task.args) < 2:  # noqa: PLR2004, SLF001
+        return None
+    index = task.args[1]
+    if isinstance(index, TaskRef):
+        index = graph[index.key]
+    if isinstance(index, DataNode):
+        index = index.value
+    if task.func is _shuffle._getitem:  # noqa: SLF001 - it takes a pair
+        index = index[1]
+    return tuple(index) if isinstance(index, tuple | list) else (index,)

@@ -8,7 +8,7 @@ import xarray as xr
 from dask.base import compute
 from numpy.typing import NDArray
 
-from spacenet_cube.batches import Opener
+from spacenet_cube.analysis.stored import stored_array
 from spacenet_cube.core.chipping import Tiling, boxes, stored_sizes, tiling
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.parts import Part
@@ -18,33 +18,22 @@ from spacenet_cube.storage import is_forked
 _PIECE_PX = 2048
 
 
-def without_dask(image: xr.DataArray, part: Part, opener: Opener | None) -> xr.DataArray:
+def without_dask(image: xr.DataArray) -> xr.DataArray:
     """Pixels to be read without a graph, which takes longer to make than one chip to read.
 
     Parameters
     ----------
     image
         What is asked for.
-    part
-        Where it lies in its cube.
-    opener
-        Opens the levels of the cube.
 
     Returns
     -------
     xarray.DataArray
-        The stored array itself, where dask's name for ``image`` proves that it is just that;
-        else ``image``, as after any computation on it.
+        The stored array itself, where the graph of ``image`` only selects from it; else
+        ``image``, as after any computation on it, or where it is persisted.
     """
-    if image.chunks is None or opener is None:
-        return image
-    rows, cols = part.block.yx
-    stored = opener(part.level)["image"]
-    whole = stored.data.name == image.data.name
-    if not whole and stored.isel(y=rows, x=cols).data.name != image.data.name:
-        return image
-    direct = opener(part.level, chunks=None)["image"]
-    return direct if whole else direct.isel(y=rows, x=cols)
+    direct = stored_array(image)
+    return image if direct is None else direct
 
 
 def pool(

@@ -25,14 +25,18 @@ class GuardedStore(ZarrStore):
     def open_store_variable(self, name: str) -> xr.Variable:
         """Open one of the arrays."""
         found = super().open_store_variable(name)  # type: ignore[no-untyped-call]
-        guarded = LazilyIndexedArray(GuardedArray(self.members[name]))  # type: ignore[no-untyped-call]
+        guarded = LazilyIndexedArray(GuardedArray(self.members[name]))
         return xr.Variable(found.dims, guarded, found.attrs, found.encoding, fastpath=True)
 
 
 class GuardedArray(ZarrArrayWrapper):
     """A Zarr array that says what to do when a chunk of it is missing or damaged."""
 
-    __slots__ = ()
+    __slots__ = ("origin",)
+
+    def __init__(self, zarr_array: Any) -> None:  # noqa: ANN401 - a zarr array
+        super().__init__(zarr_array)  # type: ignore[no-untyped-call]
+        self.origin: Any = None
 
     def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - any indexer of xarray
         """Read pixels."""

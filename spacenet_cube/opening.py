@@ -17,7 +17,9 @@ from dask.array.core import normalize_chunks
 from dask.base import tokenize
 
 from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
-from spacenet_cube.analysis.parts import OPEN_LEVEL, STORED_LEVEL
+from spacenet_cube.analysis.parts import OPEN_LEVEL
+from spacenet_cube.analysis.stored import Origin
+from spacenet_cube.compat import lazy_selection
 from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.guarding import GuardedStore
@@ -270,12 +272,12 @@ def _open_level(
             mask_and_scale=False,
             decode_coords="all",
         )
+    _trace(lazy, root, level, opener)
     cube = lazy.set_coords([name for name in ("wavelength", "fwhm") if name in lazy])
     if bands is not None:
         cube = cube.isel(band=_places(bands, [str(name) for name in cube["band"].values]))
     cube.attrs = {**root.attrs, **cube.attrs}
     cube.encoding = {"source": opener.url, OPEN_LEVEL: opener}
-    cube["image"].encoding[STORED_LEVEL] = level.number
     if chunks is None:
         return cube
     token = tokenize(opener.url, level.name, dict(root.attrs), bands and tuple(bands))
@@ -284,6 +286,19 @@ def _open_level(
         along = {dim: size for dim, size in sizes.items() if dim in cube[name].dims}
         cube[name] = cube[[name]].chunk(along, token=token)[name]
     return cube
+
+
+def _trace(lazy: xr.Dataset, root: zarr.Group, level: Level, opener: LevelOpener) -> None:
+    """Mark the arrays of pixels with where they are stored, for `analysis.stored`."""
+    attributes = dict(root.attrs)
+    wkt = str(lazy["spatial_ref"].attrs.get("crs_wkt", ""))
+    told = {"multiscales": attributes.get("multiscales")}
+    token = tokenize(opener.url, attributes)
+    for name in PIXELS:
+        nodata = lazy[name].attrs.get("_FillValue")
+        found = lazy_selection(lazy[name])
+        assert found is not None, "arrays of a cube are opened lazily"
+        found.source.origin = Origin(opener, level.number, name, token, told, wkt, nodata)
 
 
 def _places(wanted: Sequence[str], there: list[str]) -> slice | list[int]:

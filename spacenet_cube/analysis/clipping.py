@@ -12,7 +12,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
-from spacenet_cube.analysis.parts import CUT_OUT, grid_of, variable
+from spacenet_cube.analysis.parts import grid_of, variable
 from spacenet_cube.core.grid import Block, Box, Grid
 from spacenet_cube.core.polygons import Ring, inside
 from spacenet_cube.errors import RecipeError
@@ -188,8 +188,6 @@ def cut_out(cube: xr.Dataset, shapes: tuple[bytes, ...]) -> xr.Dataset:
             kept = array.where(held, fill)
             made[name] = kept.transpose(*array.dims).assign_attrs(array.attrs)
             made[name].encoding = dict(array.encoding)
-    # The pixels that are left are the level's; CUT_OUT says that some are not.
-    made.encoding = {**cube.encoding, CUT_OUT: (*cube.encoding.get(CUT_OUT, ()), shapes)}
     return made
 
 

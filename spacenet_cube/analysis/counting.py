@@ -13,13 +13,12 @@ from spacenet_cube.analysis.parts import (
     gathered,
     grid_of,
     image_of,
-    is_whole,
     layer_names,
     layers,
     on_blocks,
-    opener,
     variable,
 )
+from spacenet_cube.analysis.stored import stored_index
 from spacenet_cube.core.counting import (
     Tally,
     bin_edges,
@@ -66,17 +65,16 @@ def coverage(cube: xr.Dataset, *, approximate: bool) -> xr.Dataset:
 
 
 def _coarse(cube: xr.Dataset) -> xr.Dataset:
-    """The part's ground on the finest level that has about a million pixels or fewer."""
-    open_level, own = opener(cube), cube["image"].encoding.get("stored_level")
-    if open_level is None or own is None or not is_whole(cube, own):
-        raise RecipeError(
-            "an approximate coverage is read off an overview, and the dataset is no plain part "
-            "of an opened cube; leave approximate out"
-        )
-    box = grid_of(cube).box
-    there = levels(cube.attrs)
-    for level in there[own:]:
-        part = open_level(level.number)
+    """The part's ground on the finest level that has about a million pixels or fewer.
+
+    The dataset itself where its ``source_index`` is not the stored one.
+    """
+    stored = stored_index(cube)
+    if stored is None or cube.sizes["y"] * cube.sizes["x"] <= _COARSE_PX:
+        return cube
+    box, part = grid_of(cube).box, cube
+    for level in levels(stored.attributes)[stored.level + 1 :]:
+        part = stored.opener(level.number)
         half_y, half_x = (size / 2 for size in level.resolution_yx)
         part = part.sel(
             y=slice(box.north + half_y, box.south - half_y),

@@ -24,15 +24,6 @@ from spacenet_cube.errors import MissingExtraError, RecipeError
 OPEN_LEVEL = "open_level"
 """Where ``Dataset.encoding`` keeps the function that opens another level of the cube."""
 
-STORED_LEVEL = "stored_level"
-"""Where ``image.encoding`` keeps the number of the level whose pixels it holds unchanged.
-
-xarray keeps a variable's encoding when it selects, and drops it when it computes.
-"""
-
-CUT_OUT = "cut_out"
-"""Where ``Dataset.encoding`` keeps the polygons that the dataset was clipped to."""
-
 LAZILY: dict[str, Any] = {"dask": "parallelized", "keep_attrs": "override"}
 """How functions of blocks are applied."""
 
@@ -45,8 +36,6 @@ PER_BAND = ("band", "wavelength", "fwhm")
 _NEARLY = 1e-6
 _BLOCK_PX = 2048
 _FOLD = 16
-
-type OpenLevel = Callable[[int], xr.Dataset]
 
 
 def needs(package: str, extra: str, what: str) -> None:
@@ -71,11 +60,6 @@ def needs(package: str, extra: str, what: str) -> None:
             f"{what} needs {package}, which is not installed; "
             f"run: pip install 'spacenet-cube[{extra}]'"
         )
-
-
-def opener(cube: xr.Dataset) -> OpenLevel | None:
-    """Return the function that opens another level of the whole cube, where there is one."""
-    return cube.encoding.get(OPEN_LEVEL)
 
 
 def band_names(cube: xr.Dataset) -> tuple[str, ...]:
@@ -366,6 +350,35 @@ def layer_names(image: xr.DataArray) -> tuple[str, ...]:
     return tuple(map(str, range(image.sizes["band"])))
 
 
+def each_cube(cube: xr.Dataset, made_of: Callable[[xr.Dataset], xr.Dataset]) -> xr.Dataset:
+    """Apply a function of one cube along every other dimension, such as ``time``.
+
+    Parameters
+    ----------
+    cube
+        A dataset whose ``image`` or ``source_index`` may have dimensions other than band, y, x.
+    made_of
+        Makes a dataset with ``image`` and ``source_index`` of one without such dimensions.
+
+    Returns
+    -------
+    xarray.Dataset
+        The results, joined along the same dimensions; dimensions come first.
+    """
+    pixels = [name for name in ("image", "source_index") if name in cube.variables]
+    others = [dim for name in pixels for dim in cube[name].dims if dim not in {"band", "y", "x"}]
+    if not others:
+        return made_of(cube)
+    dim = others[0]
+    parts = [each_cube(cube.isel({dim: k}), made_of) for k in range(cube.sizes[dim])]
+    along = cube[dim] if dim in cube.coords else dim
+    dropped = [part.drop_vars([dim], errors="ignore") for part in parts]
+    return xr.concat(
+        dropped, along, data_vars="all", coords="minimal", compat="override", join="override",
+        combine_attrs="override",
+    )  # fmt: skip
+
+
 def gathered(
     image: da.Array,
     index: da.Array,
@@ -408,10 +421,3 @@ def gathered(
     # A Delayed is not optimized as arrays are: without this, one band is read as all of them.
     below: Any = optimize(image, index)
     return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=below))
-
-
-def is_whole(cube: xr.Dataset, number: int) -> bool:
-    """Whether a dataset holds the stored pixels of a level, unchanged, or a part of them."""
-    if opener(cube) is None or "image" not in cube or CUT_OUT in cube.encoding:
-        return False
-    return cube["image"].encoding.get(STORED_LEVEL) == number

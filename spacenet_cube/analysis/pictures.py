@@ -10,14 +10,11 @@ import xarray as xr
 from spacenet_cube.analysis.parts import (
     LAZILY,
     ON_GRID,
-    STORED_LEVEL,
     band_names,
     bands,
-    is_whole,
-    opener,
     valid,
 )
-from spacenet_cube.core.levels import levels
+from spacenet_cube.analysis.stored import stored_part
 from spacenet_cube.core.rendering import percentiles, stretched
 from spacenet_cube.errors import RecipeError
 
@@ -91,10 +88,8 @@ def _shades(cube: xr.Dataset, stretch: tuple[float, float]) -> tuple[xr.Dataset,
 
 def _limits(cube: xr.Dataset, names: Sequence[str], stretch: tuple[float, float]) -> xr.DataArray:
     """Percentiles of each named band, shaped (rgb, limit), lazy."""
-    open_level = opener(cube)
-    # What was computed has values of its own; what was selected or clipped, the cube's.
-    own = open_level is None or STORED_LEVEL not in cube["image"].encoding
-    sample = thinned(cube) if own or open_level is None else open_level(-1)
+    stored = stored_part(cube)
+    sample = thinned(cube) if stored is None else stored.opener(-1)
     image, where = bands(sample, names)
     whole = valid(sample)
     dims = whole.dims
@@ -116,14 +111,12 @@ def _limits(cube: xr.Dataset, names: Sequence[str], stretch: tuple[float, float]
 
 def screenful(cube: xr.Dataset) -> xr.Dataset:
     """Return about a million pixels: of a whole cube an overview, of a part every n-th."""
-    open_level = opener(cube)
     shape_yx = (cube.sizes["y"], cube.sizes["x"])
-    there = levels(cube.attrs) if open_level is not None else ()
-    same = [level for level in there if level.shape_yx == shape_yx]
-    if open_level is None or not same or not is_whole(cube, same[0].number):
+    stored = stored_part(cube)
+    if stored is None or stored.levels[stored.level].shape_yx != shape_yx:
         return thinned(cube)
-    fits = [n for n in there if _SAMPLE_PX <= max(n.shape_yx) <= max(shape_yx)]
-    return thinned(open_level(fits[-1].number) if fits else cube)
+    fits = [n for n in stored.levels if _SAMPLE_PX <= max(n.shape_yx) <= max(shape_yx)]
+    return thinned(stored.opener(fits[-1].number) if fits else cube)
 
 
 def thinned(cube: xr.Dataset) -> xr.Dataset:

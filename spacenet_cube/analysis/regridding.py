@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 
-from spacenet_cube.analysis.clipping import cut_out
 from spacenet_cube.analysis.parts import (
-    CUT_OUT,
-    OPEN_LEVEL,
     PER_BAND,
-    STORED_LEVEL,
     band_names,
+    each_cube,
     grid_of,
     on_blocks,
-    opener,
 )
+from spacenet_cube.analysis.stored import StoredPart, stored_part
 from spacenet_cube.core.grid import Block, Grid
-from spacenet_cube.core.levels import levels
 from spacenet_cube.core.mosaic import Pixels, Resampling
 from spacenet_cube.core.shrinking import shrink
 from spacenet_cube.core.validity import keep_valid
@@ -46,6 +42,15 @@ def to_metric(
     resampling: str,
 ) -> xr.Dataset:
     """Return the cube on a metric grid; see the accessor."""
+    return each_cube(cube, lambda one: _on_metres(one, resolution, crs, resampling))
+
+
+def _on_metres(
+    cube: xr.Dataset,
+    resolution: float | None,
+    crs: Any,  # noqa: ANN401 - whatever pyproj understands
+    resampling: str,
+) -> xr.Dataset:
     if resampling not in KERNEL_RADIUS_PX and resampling != "average":
         raise RecipeError(
             f"there is no resampling {resampling!r} here; "
@@ -280,32 +285,57 @@ def _plain(attributes: Any) -> dict[str, Any]:  # noqa: ANN401 - xarray's attrib
 
 def coarsen(cube: xr.Dataset, factor: int | None, resolution: float | None) -> xr.Dataset:
     """Return the cube with pixels that many times as large; see the accessor."""
+    return each_cube(cube, lambda one: _coarsened(one, factor, resolution))
+
+
+def _coarsened(cube: xr.Dataset, factor: int | None, resolution: float | None) -> xr.Dataset:
     times = _times(cube, factor, resolution)
     source, rest = _overview(cube, times)
-    grid = grid_of(source)
     if rest == 1:
         return source
+    grid = grid_of(source)
     if not all(grid.shape_yx):
         raise RecipeError(
             f"a part of {grid.shape_yx} (y, x) pixels cannot be coarsened; select some"
         )
-    image, index = on_blocks(source)
-    cut = tuple(_multiples(sizes, rest) for sizes in index.chunks)
-    small = tuple(tuple(-(-size // rest) for size in sizes) for sizes in cut)
-    both = da.map_blocks(
-        _shrunk, image.rechunk((-1, *cut)), index.rechunk(cut)[None], factor=rest,
-        nodata=_nodata(cube), dtype=image.dtype, chunks=((image.shape[0],), *small),
+    pixels, nodata = on_blocks(source), _nodata(cube)
+    for step in _steps(rest):
+        pixels = _shrunk_blocks(*pixels, step, nodata)
+        shape_yx = (pixels[1].shape[0], pixels[1].shape[1])
+        grid = Grid(shape_yx, grid.transform @ Affine.scale(step), grid.crs)
+    made = _described(cube, grid, pixels)
+    return made if cube["image"].chunks else made.compute()
+
+
+def _steps(times: int) -> tuple[int, ...]:
+    """Halvings first, as overviews are made, then what is left.
+
+    Examples
+    --------
+    >>> _steps(12)
+    (2, 2, 3)
+    """
+    halvings = (times & -times).bit_length() - 1
+    rest = times >> halvings
+    return (*(2,) * halvings, *((rest,) if rest > 1 else ()))
+
+
+def _shrunk_blocks(
+    image: da.Array, index: da.Array, factor: int, nodata: float
+) -> tuple[da.Array, da.Array]:
+    """Image (band, y, x) and ``source_index`` (y, x), ``factor`` times as coarse."""
+    cut = tuple(_multiples(sizes, factor) for sizes in index.chunks)
+    small = tuple(tuple(-(-size // factor) for size in sizes) for sizes in cut)
+    shrunk = da.map_blocks(
+        _shrunk, image.rechunk((-1, *cut)), index.rechunk(cut)[None], factor=factor,
+        nodata=nodata, dtype=image.dtype, chunks=((image.shape[0],), *small),
         meta=np.empty((0, 0, 0), image.dtype),
     )  # fmt: skip
     scenes = da.map_blocks(
-        _shrunk_index, index.rechunk(cut), factor=rest, dtype=index.dtype, chunks=small,
+        _shrunk_index, index.rechunk(cut), factor=factor, dtype=index.dtype, chunks=small,
         meta=np.empty((0, 0), index.dtype),
     )  # fmt: skip
-    shape_yx = (sum(small[0]), sum(small[1]))
-    made = _described(
-        cube, Grid(shape_yx, grid.transform @ Affine.scale(rest), grid.crs), (both, scenes)
-    )
-    return made if cube["image"].chunks else made.compute()
+    return shrunk, scenes
 
 
 def _times(cube: xr.Dataset, factor: int | None, resolution: float | None) -> int:
@@ -324,51 +354,32 @@ def _times(cube: xr.Dataset, factor: int | None, resolution: float | None) -> in
 
 
 def _overview(cube: xr.Dataset, times: int) -> tuple[xr.Dataset, int]:
-    """The dataset to shrink and by how much: an overview of its ground where there is one."""
-    open_level = opener(cube)
-    own = cube["image"].encoding.get(STORED_LEVEL) if "image" in cube else None
-    if open_level is None or own is None:
+    """The dataset to shrink and by how much: an overview of the same ground where there is one."""
+    stored = stored_part(cube) if times % 2 == 0 else None
+    if stored is None:
         return cube, times
-    there = levels(cube.attrs)
-    grid, stored = grid_of(cube), there[own]
-    if abs(grid.resolution_xy[0] / stored.resolution_yx[1] - 1) > 1e-6:  # noqa: PLR2004 - every n-th pixel
-        return cube, times
-    steps = 0
-    while times % 2 ** (steps + 1) == 0 and own + steps + 1 < len(there):
-        steps += 1
-    if steps == 0:
-        return cube, times
-    part = open_level(own + steps)
-    rest = times // 2**steps
-    whole = grid_of(part)
-    window = _outward(grid, whole, rest)
-    part = (
-        part.sel(band=list(np.atleast_1d(cube["band"].values))) if "band" in cube.coords else part
-    )
-    part = part.isel(y=window[0], x=window[1])
-    if "band" not in cube["image"].dims and "band" in cube.coords:
-        part = part.isel(band=0)
-    for shapes in cube.encoding.get(CUT_OUT, ()):
-        part = cut_out(part, shapes)
-    part.encoding[OPEN_LEVEL] = open_level
-    return part, rest
+    most = min((times & -times).bit_length() - 1, len(stored.levels) - 1 - stored.level)
+    for steps in range(most, 0, -1):
+        block = stored.aligned(steps)
+        if block is not None:
+            return _part_of(stored, cube, steps, block), times >> steps
+    return cube, times
 
 
-def _outward(grid: Grid, whole: Grid, multiple: int) -> tuple[slice, slice]:
-    """Rows and columns of a level that hold a part's ground, grown to whole multiples."""
-    box, (dx, dy) = grid.box, whole.resolution_xy
-    edges = (
-        ((whole.transform.f - box.north) / dy, (whole.transform.f - box.south) / dy),
-        ((box.west - whole.transform.c) / dx, (box.east - whole.transform.c) / dx),
-    )
-    slices = [
-        slice(
-            floor(round(begin, 6) / multiple) * multiple,
-            min(ceil(round(end, 6) / multiple) * multiple, size),
-        )
-        for (begin, end), size in zip(edges, whole.shape_yx, strict=True)
-    ]
-    return slices[0], slices[1]
+def _part_of(stored: StoredPart, cube: xr.Dataset, steps: int, block: Block) -> xr.Dataset:
+    """The block of an overview, with the bands and the attributes of the dataset."""
+    rows, cols = block.yx
+    part = stored.opener(stored.level + steps).isel(y=rows, x=cols)
+    places = np.asarray(stored.bands)
+    if "band" not in cube["image"].dims:
+        part = part.isel(band=int(places[0]))
+    elif not np.array_equal(places, np.arange(part.sizes["band"])):
+        part = part.isel(band=places)
+    named = {name: cube[name] for name in PER_BAND if name in cube.coords}
+    gone = [name for name in PER_BAND if name in part.coords and name not in named]
+    made = part.drop_vars(gone).assign_coords(named)
+    made.attrs = {**cube.attrs, **{key: part.attrs[key] for key in part.attrs if ":" in key}}
+    return made
 
 
 def _multiples(sizes: tuple[int, ...], factor: int) -> tuple[int, ...]:

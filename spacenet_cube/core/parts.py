@@ -39,7 +39,13 @@ class Part:
         return 1 << (coarse - self.level)
 
 
-def locate_part(attributes: Mapping[str, Any], crs: str, y: NDArray[Any], x: NDArray[Any]) -> Part:
+def locate_part(
+    attributes: Mapping[str, Any],
+    crs: str,
+    y: NDArray[Any],
+    x: NDArray[Any],
+    number: int | None = None,
+) -> Part:
     """Find the level and the pixels that coordinates stand for.
 
     Parameters
@@ -50,6 +56,8 @@ def locate_part(attributes: Mapping[str, Any], crs: str, y: NDArray[Any], x: NDA
         Coordinate reference system of the cube.
     y, x
         Pixel centres along the edges, in CRS units, north to south and west to east.
+    number
+        The only level to compare with; by default every one, finest first.
 
     Returns
     -------
@@ -72,6 +80,8 @@ def locate_part(attributes: Mapping[str, Any], crs: str, y: NDArray[Any], x: NDA
     """
     layout = told(attributes, "multiscales")["layout"]
     for level in levels(attributes):
+        if number not in {None, level.number}:
+            continue
         transform = Affine(*layout[level.number]["spatial:transform"][:6])
         rows = _first(y, transform.f, transform.e, level.shape_yx[0])
         cols = _first(x, transform.c, transform.a, level.shape_yx[1])
