@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 
 from spacenet_cube.core.chipping import Chip
 from spacenet_cube.errors import MissingExtraError
@@ -43,7 +44,6 @@ def footprints(chips: Sequence[Chip], crs: str) -> "geopandas.GeoDataFrame":
             "run: pip install 'spacenet-cube[learn]'"
         )
     import geopandas  # noqa: PLC0415 - an extra
-    import shapely  # noqa: PLC0415 - comes with geopandas
 
     edges = np.array([chip.bounds for chip in chips]).reshape(-1, 4)
     columns = {name: [getattr(chip, name) for chip in chips] for name in _COLUMNS}

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 import xarray as xr
 from affine import Affine
 from dask.array import zeros
@@ -83,8 +84,6 @@ def read_labels(
     _require_geopandas("read_labels")
     import geopandas  # noqa: PLC0415 - an extra
     import pandas as pd  # noqa: PLC0415 - only wanted here
-    import shapely  # noqa: PLC0415 - comes with geopandas
-    from shapely.geometry import shape  # noqa: PLC0415
 
     frames, crs = [], None
     for file in _files(locate(os.fspath(labels), storage_options)):
@@ -92,9 +91,9 @@ def read_labels(
         found = features(_content(file), file.url)
         crs = crs or found.crs
         if found.geometries:
-            shapes = [None if each is None else shape(each) for each in found.geometries]
             table = pd.DataFrame([{**each, "file": name} for each in found.properties])
-            frame = geopandas.GeoDataFrame(table, geometry=shapely.force_2d(shapes), crs=found.crs)
+            shapes = shapely.force_2d(np.array(found.geometries, object))
+            frame = geopandas.GeoDataFrame(table, geometry=shapes, crs=found.crs)
             frames.append(frame.to_crs(crs))
     if not frames:
         return geopandas.GeoDataFrame({"file": []}, geometry=[], crs=crs or CRS84)
@@ -146,8 +145,6 @@ class _Burn:
 
     def __call__(self) -> NDArray[Any]:
         """Burn, tile by tile."""
-        import shapely  # noqa: PLC0415 - an extra
-
         out = np.full((self.block.height, self.block.width), self.fill, self.values.dtype)
         if not self.shapes:
             return out
@@ -239,8 +236,6 @@ def rasterize(
 
 def _lazily(shapes: Any, values: NDArray[Any], part: Part, tiles: Any, burn: Any) -> Array:  # noqa: ANN401
     """A dask array of which each block is one task."""
-    import shapely  # noqa: PLC0415 - an extra
-
     if not part.block.pixels:
         none: Array = zeros((part.block.height, part.block.width), dtype=values.dtype)
         return none
@@ -262,8 +257,6 @@ def _lazily(shapes: Any, values: NDArray[Any], part: Part, tiles: Any, burn: Any
 
 def _touching(shapes: Any, blocks: tuple[Block, ...]) -> list[NDArray[np.int64]]:  # noqa: ANN401
     """Places of the features that each block may burn, in their order."""
-    import shapely  # noqa: PLC0415 - an extra
-
     edges = np.array([(b.col, -b.row - b.height, b.col + b.width, -b.row) for b in blocks])
     near = edges.reshape(-1, 4) + np.array([-_NEAR_PX, -_NEAR_PX, _NEAR_PX, _NEAR_PX])
     hits, found = shapely.STRtree(shapes).query(shapely.box(*near.T), predicate="intersects")
@@ -275,8 +268,6 @@ def _touching(shapes: Any, blocks: tuple[Block, ...]) -> list[NDArray[np.int64]]
 
 def _on_pixels(shapes: "geopandas.GeoSeries", grid: Grid, buffer_m: float) -> Any:  # noqa: ANN401
     """Features as (column, minus row) from the corner of the whole cube, heights dropped."""
-    import shapely  # noqa: PLC0415 - an extra
-
     if buffer_m and len(shapes):
         shapes = shapes.to_crs(shapes.estimate_utm_crs()).buffer(buffer_m)
     inverse = ~grid.transform

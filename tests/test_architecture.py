@@ -145,7 +145,9 @@ CORE_STDLIB = frozenset({
 })  # fmt: skip
 """What core may use of the standard library: nothing that opens, waits or varies."""
 
-CORE_OTHERS = frozenset({"affine", "numpy", "odc.geo", "pydantic", "pyproj", "zarr_cm"})
+CORE_OTHERS = frozenset(
+    {"affine", "google_crc32c", "numpy", "odc.geo", "pydantic", "pyproj", "shapely", "zarr_cm"}
+)
 """What core may use of other packages."""
 
 IMPURE_NAMES = frozenset({
@@ -176,7 +178,7 @@ HARMLESS: dict[str, str] = {}
 
 HEAVY = frozenset({
     "dask", "matplotlib", "numpy", "odc", "pandas", "pydantic", "rasterio", "rioxarray", "s3fs",
-    "xarray", "zarr",
+    "shapely", "xarray", "zarr",
 })  # fmt: skip
 """What ``spacenet-cube --help`` has no use for."""
 

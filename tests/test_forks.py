@@ -192,7 +192,7 @@ def test_a_fork_asks_no_pool_or_cluster_of_its_parent(cube, chips):
     with ThreadPoolExecutor(1) as pool, dask.config.set(pool=pool):
         pool.submit(int).result()
         assert same(in_fork(lambda: samples[0]), expected)
-    with Client(processes=False, n_workers=1, dashboard_address=None):
+    with Client(processes=False, n_workers=1, dashboard_address=":0"):
         assert same(in_fork(lambda: samples[0]), expected)
         assert in_fork(lambda: int(cube["source_index"].max().values)) > 0
 

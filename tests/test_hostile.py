@@ -71,9 +71,9 @@ def _recipe(name: str = "P", sources: str = "'*.tif'", more: str = "") -> str:
             _recipe(
                 more="area: {polygon: {type: Polygon, coordinates: [[[" + "9" * 400 + ", 0]]]}}\n"
             ),
-            "where a point belongs",
+            "cannot be read",
         ),
-        (_recipe(more="area: {polygon: 'POLYGON ((" + "1" * 90_000 + "x))'}\n"), "no ring"),
+        (_recipe(more="area: {polygon: 'POLYGON ((" + "1" * 90_000 + "x))'}\n"), "no WKT"),
         (_recipe(more="  title: !!binary aGk=\n"), "tags"),
         (_recipe(more="  aliases: [" + "a," * 30_000 + "]\n"), "more than 20,000"),
         (_recipe(more="".join(f"k{k}: 1\n" for k in range(9_000))), "is not a key"),

@@ -325,7 +325,22 @@ def test_labels_are_burned_straight_from_a_path(cube, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[]", b'{"features": [1]}', b'{"features": [{"type": "Feature"}]}', b"\xff\xfe"],
+    [
+        b"{",
+        b"[]",
+        b'{"features": [1]}',
+        b'{"features": [{"type": "Feature"}]}',
+        b"\xff\xfe",
+        b'{"features": ' + b"[" * 100_000,
+        b'{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], ["a", 1]]]}}]}',
+        b'{"features": [{"geometry": {"type": "LineString", "coordinates": [[0, 0]]}}]}',
+        b'{"features": [{"geometry": {"type": "Point", "coordinates": [NaN, 0]}}]}',
+        b'{"features": [{"geometry": {"type": "Point", "coordinates": '
+        + b"[" * 900
+        + b"]" * 900
+        + b"}}]}",
+        b'{"features": [{"geometry": 5}]}',
+    ],
 )
 def test_what_is_no_geojson_is_named(content):
     with pytest.raises(sc.SourceError, match=r"bad.geojson is no GeoJSON feature collection"):

@@ -1,7 +1,10 @@
 """Placing: onto which grid, snapped how, and cut where."""
 
 import json
+import math
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,11 +261,17 @@ def test_a_pixel_is_inside_where_its_centre_is_by_the_even_odd_rule(points, row,
     ("given_", "parts"),
     [
         ("POLYGON ((0 0, 1 0, 1 1, 0 0))", 1),
-        ("polygon z ((0 0 5, 1 0 5, 1 1 5, 0 0 5), (0.2 0.1, 0.3 0.1, 0.3 0.2, 0.2 0.1))", 1),
+        ("polygon z ((0 0 5, 9 0 5, 9 9 5, 0 0 5), (2 1 5, 3 1 5, 3 2 5, 2 1 5))", 1),
         ("MULTIPOLYGON (((0 0, 1 0, 1 1, 0 0)), ((5 5, 6 5, 6 6, 5 5)))", 2),
         ({"type": "Polygon", "coordinates": [[[0, 0, 9], [1, 0, 9], [1, 1, 9], [0, 0, 9]]]}, 1),
         ({"type": "Feature", "geometry": {
             "type": "MultiPolygon", "coordinates": [[[[0, 0], [1, 0], [1, 1], [0, 0]]]]}}, 1),
+        ({"type": "FeatureCollection", "features": [
+            {"type": "Feature", "geometry": {
+                "type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}},
+            {"type": "Polygon", "coordinates": [[[5, 5], [6, 5], [6, 6], [5, 5]]]}]}, 2),
+        ("POLYGON\n((0 0,1 0,1 1))", 1),
+        ("POLYGON ZM ((0 0 5 6, 1 0 5 6, 1 1 5 6, 0 0 5 6))", 1),
     ],
 )  # fmt: skip
 def test_polygons_are_read_from_wkt_and_geojson(given_, parts):
@@ -270,12 +279,126 @@ def test_polygons_are_read_from_wkt_and_geojson(given_, parts):
 
     assert len(found) == parts
     assert found[0][0][0] == (0.0, 0.0)
+    assert all(ring[0] == ring[-1] for polygon in found for ring in polygon)
 
 
-@pytest.mark.parametrize("text", ["POINT (1 2)", "POLYGON ((a b, c d))", "x.shp", ""])
+corners = st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
+
+
+@given(st.lists(st.lists(st.lists(corners, min_size=3), min_size=1), min_size=1))
+def test_wkt_and_geojson_of_the_same_polygons_are_read_alike(rings):
+    closed = [[[*ring, ring[0]] for ring in polygon] for polygon in rings]
+    text = ", ".join(
+        "(" + ", ".join("(" + ", ".join(f"{x!r} {y!r}" for x, y in r) + ")" for r in p) + ")"
+        for p in closed
+    )
+    expected = tuple(tuple(tuple(r if r[0] == r[-1] else (*r, r[0])) for r in p) for p in rings)
+
+    assert polygons_from({"type": "MultiPolygon", "coordinates": rings}) == expected
+    assert polygons_from(f"MULTIPOLYGON ({text})") == tuple(
+        tuple(map(tuple, polygon)) for polygon in closed
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POINT (1 2)",
+        "POLYGON ((a b, c d))",
+        "x.shp",
+        "",
+        "POLYGON EMPTY",
+        "POLYGON ((0 0, 1 0, 1 1, 0 0)) POLYGON",
+        "POLYGON ((0 0, 1 0, 1 1, 0 0)",
+        "POLYGONS ((0 0, 1 0, 1 1, 0 0))",
+        "SRID=4326;POLYGON ((0 0, 1 0, 1 1, 0 0))",
+        "GEOMETRYCOLLECTION (" * 100_000,
+        "POLYGON " + "(" * 1_000_000,
+    ],
+)
 def test_what_is_no_polygon_is_refused(text):
-    with pytest.raises(ValueError, match=r"polygon|ring"):
+    with pytest.raises(ValueError, match=r"polygon|ring") as refused:
         polygons_from(text)
+    assert len(str(refused.value)) < 300
+
+
+def nested(depth):
+    """A list in a list in a list."""
+    found: Any = 0
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "coordinates",
+    [
+        None,
+        7,
+        "0 0, 1 1",
+        {"0": 0},
+        [[["0", "0"], ["1", "0"], ["1", "1"]]],
+        [[[True, 0], [1, 0], [1, 1]]],
+        [[[None, 0], [1, 0], [1, 1]]],
+        [[[math.nan, 0], [1, 0], [1, 1]]],
+        [[[math.inf, 0], [1, 0], [1, 1]]],
+        [[[10**400, 0], [1, 0], [1, 1]]],
+        [[[0], [1], [2]]],
+        [[0, 0], [1, 0], [1, 1]],
+        [[[[0, 0], [1, 0], [1, 1]]]],
+        [[[0, 0], [1, 0], [object(), 1]]],
+        [],
+        [[]],
+        nested(30),
+        nested(100_000),
+    ],
+)
+def test_hostile_geojson_is_refused_in_few_words(coordinates):
+    begun = time.process_time()
+    for value in (
+        {"type": "Polygon", "coordinates": coordinates},
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": coordinates}},
+    ):
+        with pytest.raises(ValueError, match=r"GeoJSON of type|the polygon") as refused:
+            polygons_from(value)
+        assert len(str(refused.value)) < 300
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"type": "FeatureCollection"},
+        {"type": "FeatureCollection", "features": 1},
+        {"type": "FeatureCollection", "features": [1]},
+        {"type": "FeatureCollection", "features": []},
+        {"type": "Feature"},
+        {"type": "Point", "coordinates": [1, 2]},
+        {"type": ["Polygon"]},
+        {"type": "FeatureCollection", "features": ["Polygon", None]},
+    ],
+)
+def test_geojson_without_an_area_is_refused(value):
+    with pytest.raises(ValueError, match=r"has no area|list of features|0 points"):
+        polygons_from(value)
+
+
+def test_deeply_nested_collections_are_refused():
+    value: dict[str, Any] = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}
+    for _ in range(100_000):
+        value = {"type": "FeatureCollection", "features": [value]}
+
+    with pytest.raises(ValueError, match="has no area"):
+        polygons_from(value)
+
+
+def test_a_ring_that_encloses_nothing_is_refused():
+    for ring in ("0 0, 1 1", "0 0, 1 1, 0 0", "0 0"):
+        with pytest.raises(RecipeError, match="ring"):
+            parse_recipe(
+                RECIPE.replace("    GRID\n", "") + f"area: {{polygon: 'POLYGON (({ring}))'}}\n"
+            )
 
 
 RECIPE = """\

@@ -1,5 +1,7 @@
 """Metric grids and coarser ones: GDAL's figures, whatever the blocks."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import shapely
@@ -179,4 +181,24 @@ def test_shrinking_by_two_is_halving(seed, shape, dtype):
     found, expected = shrink(Pixels(image, index), 2, 0), halve(Pixels(image, index), 0)
 
     np.testing.assert_allclose(found.image, expected.image, rtol=1e-6)
-    np.testing.assert_array_equal(found.source_index > 0, expected.source_index > 0)
+    np.testing.assert_array_equal(found.source_index, expected.source_index)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.tuples(st.integers(1, 13), st.integers(1, 13)),
+    factor=st.integers(2, 6),
+    scenes=st.sampled_from([1, 2, 5, 60]),
+)
+def test_source_index_is_the_most_frequent_scene_and_the_first_in_reading_order_among_equals(
+    seed, shape, factor, scenes
+):
+    index = np.random.default_rng(seed).integers(0, scenes + 1, shape).astype("uint16")
+
+    found = shrink(Pixels(index[None], index), factor, 0).source_index
+
+    for (row, col), chosen in np.ndenumerate(found):
+        cell = index[row * factor : (row + 1) * factor, col * factor : (col + 1) * factor]
+        votes = Counter(cell[cell > 0].tolist())
+        # A Counter keeps the order in which it met its keys.
+        assert chosen == (max(votes, key=votes.__getitem__) if votes else 0)

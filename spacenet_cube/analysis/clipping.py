@@ -6,6 +6,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import shapely
 import xarray as xr
 from affine import Affine
 from dask.delayed import delayed
@@ -14,7 +15,7 @@ from pyproj import CRS, Transformer
 
 from spacenet_cube.analysis.parts import grid_of, variable
 from spacenet_cube.core.grid import Block, Box, Grid
-from spacenet_cube.core.polygons import Ring, inside
+from spacenet_cube.core.polygons import geometry_from, inside, rings_of
 from spacenet_cube.errors import RecipeError
 
 type Region = Any
@@ -104,21 +105,22 @@ def polygons_on(grid: Grid, region: Region, crs: Any) -> list[Any]:  # noqa: ANN
 
 def _shape(region: Any) -> Any:  # noqa: ANN401 - shapely ships no types
     """A shapely geometry of whatever tells its coordinates."""
-    import shapely  # noqa: PLC0415 - slow, and only wanted here
-
+    if isinstance(region, shapely.Geometry):
+        return region
     told = region if isinstance(region, Mapping) else getattr(region, "__geo_interface__", None)
     if told is None:
         raise RecipeError(
             f"a region cannot be {type(region).__name__}; give bounds (west, south, east, north), "
             "a GeoJSON mapping, a shapely geometry, or a GeoDataFrame"
         )
-    return shapely.geometry.shape(told)
+    try:
+        return geometry_from(told)
+    except ValueError as error:
+        raise RecipeError(f"the region cannot be used: {error}") from error
 
 
 def _projected(shape: Any, source: str, grid: Grid) -> Any:  # noqa: ANN401 - shapely ships no types
     """The geometry in the grid's CRS; long edges are divided first, so that they bend."""
-    import shapely  # noqa: PLC0415 - slow, and only wanted here
-
     if CRS.from_user_input(source) == CRS.from_user_input(grid.crs) or shape.is_empty:
         return shape
     west, south, east, north = shape.bounds
@@ -225,8 +227,6 @@ def _drawn(
     rasterio's `geometry_mask` would do, but for a warning that it hushes in a way that threads
     disturb.
     """
-    import shapely  # noqa: PLC0415 - on whichever worker this runs
-
     shape_yx = (rows.size, cols.size)
     if not rows.size or not cols.size:
         return np.zeros(shape_yx, bool)
@@ -236,7 +236,7 @@ def _drawn(
     top, left = block.row, block.col
     box = shapely.box(left, top, left + block.width, top + block.height)
     near = shapely.get_parts(whole[shapely.intersects(whole, box)])
-    return inside([_rings(polygon) for polygon in near], block)
+    return inside([rings_of(polygon) for polygon in near], block)
 
 
 def _moved(transform: Affine, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -244,9 +244,3 @@ def _moved(transform: Affine, points: NDArray[np.float64]) -> NDArray[np.float64
     cols = transform.a * x + transform.b * y + transform.c
     rows = transform.d * x + transform.e * y + transform.f
     return np.stack([cols, rows], axis=1)
-
-
-def _rings(polygon: Any) -> tuple[Ring, ...]:  # noqa: ANN401 - shapely ships no types
-    """Outline and holes of a polygon, as points."""
-    rings = (polygon.exterior, *polygon.interiors)
-    return tuple(tuple((x, y) for x, y, *_ in ring.coords) for ring in rings)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 import xarray as xr
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
@@ -98,8 +99,6 @@ def _held(
     grid: Grid, chunks: tuple[tuple[int, ...], ...], shapes: NDArray[Any]
 ) -> Iterator[tuple[tuple[int, int], Edges, Held]]:
     """The features that touch each block, with its row and column and its edges."""
-    import shapely  # noqa: PLC0415 - slow, and only wanted here
-
     rows, cols = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in chunks)
     if not (rows[-1] and cols[-1] and shapes.size):
         return
@@ -129,7 +128,6 @@ def _of_block(
     table: bool,
 ) -> Zones:
     """What a block knows of the features that touch it."""
-    import shapely  # noqa: PLC0415 - on whichever worker this runs
     from exactextract import exact_extract  # noqa: PLC0415
     from exactextract.raster import NumPyRasterSource  # noqa: PLC0415
 

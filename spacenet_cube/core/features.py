@@ -12,6 +12,7 @@ from typing import Any
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from spacenet_cube.core.polygons import geometry_from
 from spacenet_cube.errors import SourceError
 
 CRS84 = "OGC:CRS84"
@@ -25,8 +26,8 @@ class Features:
     crs: str
     """Their coordinate reference system."""
 
-    geometries: tuple[Mapping[str, Any] | None, ...]
-    """GeoJSON geometries; None where a feature has none."""
+    geometries: tuple[Any, ...]
+    """Geometries of shapely; None where a feature has none."""
 
     properties: tuple[Mapping[str, Any], ...]
     """Properties of each, with its ``id`` as ``feature_id`` where it has one."""
@@ -60,11 +61,11 @@ def features(content: bytes, name: str) -> Features:
     try:
         found = json.loads(content)
         listed = found["features"]
-        geometries = tuple(feature["geometry"] for feature in listed)
+        geometries = tuple(_geometry(feature["geometry"]) for feature in listed)
         properties = tuple(_properties(feature) for feature in listed)
         crs = str(found.get("crs", {}).get("properties", {}).get("name", CRS84))
         CRS.from_user_input(crs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(
             f"{name} is no GeoJSON feature collection ({type(error).__name__}: {error}); "
             "give a .geojson file of labels, or a folder of such files"
@@ -74,6 +75,10 @@ def features(content: bytes, name: str) -> Features:
             f"{name} names a CRS that is not known ({error}); correct its member 'crs'"
         ) from error
     return Features(crs, geometries, properties)
+
+
+def _geometry(value: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - shapely ships no types
+    return None if value is None else geometry_from(value)
 
 
 def _properties(feature: Mapping[str, Any]) -> dict[str, Any]:

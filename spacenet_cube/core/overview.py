@@ -54,7 +54,7 @@ def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:
     for top in range(0, rows, _STRIPE_ROWS):
         here, there = slice(top, top + _STRIPE_ROWS), slice(top // 2, (top + _STRIPE_ROWS) // 2)
         index = _even(pixels.source_index[here], 0)
-        half.source_index[there] = _most_common(index)
+        half.source_index[there] = most_common(_quads(index))
         quads = _valid_quads(index > 0)
         for band, made in zip(pixels.image, half.image, strict=True):
             _average(_even(band[here], nodata), quads, nodata, made[there])
@@ -152,26 +152,54 @@ def _average_of_floats(
     return found
 
 
-def _most_common(index: NDArray[Any]) -> NDArray[Any]:
-    """The scene most of each quad come from; the first in reading order among equals."""
-    low, high = index.min(), index.max()
-    if low == high:
-        return np.full((index.shape[0] // 2, index.shape[1] // 2), low, index.dtype)
-    quads = _quads(index)
-    found, same = quads[0].copy(), np.ones(quads[0].shape, bool)
-    for other in quads[1:]:
-        same &= quads[0] == other
-    mixed = np.nonzero(~same)
-    found[mixed] = _elected([quad[mixed] for quad in quads])
+def most_common(planes: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The scene that most pixels of each cell come from.
+
+    Parameters
+    ----------
+    planes
+        Scene numbers, a plane for each place in a cell, in reading order: from north to
+        south, then from west to east.  0 is no data and has no vote.
+
+    Returns
+    -------
+    array
+        Shaped as a plane.  Of scenes with equally many pixels, the one whose pixel comes
+        first; 0 where a cell has no data.
+
+    Examples
+    --------
+    >>> most_common([np.array([2]), np.array([1]), np.array([1]), np.array([2])])
+    array([2])
+    """
+    found, same = planes[0].copy(), np.ones(planes[0].shape, bool)
+    for other in planes[1:]:
+        same &= planes[0] == other
+    if not same.all():
+        mixed = np.nonzero(~same)
+        found[mixed] = _elected([plane[mixed] for plane in planes])
     return found
 
 
-def _elected(quads: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The same, of the four pixels of some quads."""
-    best, most = np.zeros_like(quads[0]), np.zeros(quads[0].shape, np.uint8)
-    for candidate in quads:
-        votes = sum((candidate == other).astype(np.uint8) for other in quads)
+def _elected(cells: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The same, where pixels of a cell differ."""
+    if len(cells) > _QUAD:
+        return _elected_of_many(np.stack(cells))
+    best, most = np.zeros_like(cells[0]), np.zeros(cells[0].shape, np.uint8)
+    for candidate in cells:
+        votes = sum((candidate == other).astype(np.uint8) for other in cells)
         wins = (candidate > 0) & (votes > most)
-        best[wins] = candidate[wins]
-        most[wins] = votes[wins]
+        best[wins], most[wins] = candidate[wins], votes[wins]
+    return best
+
+
+def _elected_of_many(cells: NDArray[Any]) -> NDArray[Any]:
+    """The same, counted scene by scene: comparing each pixel with each would take too long."""
+    best: NDArray[Any] = np.zeros_like(cells[0])
+    most, place = np.zeros(best.shape, np.int64), np.zeros(best.shape, np.int64)
+    for scene in np.unique(cells[cells > 0]):
+        is_scene = cells == scene
+        votes, first = is_scene.sum(0), is_scene.argmax(0)
+        wins = (votes > most) | ((votes == most) & (first < place))
+        best[wins], most[wins], place[wins] = scene, votes[wins], first[wins]
     return best

@@ -5,13 +5,16 @@ holes.  Crossings are computed from the grid's own whole numbers, so the answer 
 does not depend on the block it is asked in.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
+from shapely.errors import GEOSException
 
 from spacenet_cube.core.grid import Block, Grid
 
@@ -23,11 +26,10 @@ MOST_POINTS = 200_000
 
 _STEP_PX = 64
 _MOST_STEPS = 2_000_000
-_DIMENSIONS = (2, 3, 4)
 _LEAST_POINTS = 3
-_FAR = 1e12
-_WKT = re.compile(r"(?i)(MULTIPOLYGON|POLYGON) ?(?:ZM|Z|M)? ?\((.*)\)$")
-_KINDS = ("Polygon", "MultiPolygon")
+_WKT = re.compile(r"\s*(MULTI)?POLYGON\b", re.IGNORECASE)
+_RING_DEPTHS = {"Polygon": 1, "MultiPolygon": 2}
+"""How many lists lie around a ring in GeoJSON's coordinates, by kind."""
 
 
 def polygons_from(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
@@ -54,17 +56,23 @@ def polygons_from(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML held
     ((((0.0, 0.0), (2.0, 0.0), (2.0, 1.0), (0.0, 0.0)),),)
     """
     if isinstance(value, str):
-        found = tuple(_from_wkt(value))
+        shapes = [_from_wkt(value)]
     elif isinstance(value, dict):
-        found = tuple(_from_geojson(value))
+        shapes = list(_from_geojson(value))
     elif isinstance(value, (list, tuple)):
         # A plain list that holds more than that holds more points than are read.
         _check_points(sum(map(_weight, value)))
         return value
     else:
         return value
-    _check_points(sum(len(ring) for polygon in found for ring in polygon))
-    return found
+    _check_points(int(shapely.get_num_coordinates(shapes).sum()))
+    return tuple(map(rings_of, shapely.get_parts(shapes)))
+
+
+def rings_of(polygon: Any) -> tuple[Ring, ...]:  # noqa: ANN401 - shapely ships no types
+    """Outline and holes of a polygon of shapely, as points without heights."""
+    rings = (polygon.exterior, *polygon.interiors)
+    return tuple(tuple(map(tuple, shapely.get_coordinates(ring).tolist())) for ring in rings)
 
 
 def _weight(value: Any) -> int:  # noqa: ANN401 - whatever the YAML held
@@ -100,70 +108,99 @@ def refuse_unsound(polygons: Sequence[Sequence[Ring]]) -> Sequence[Sequence[Ring
     ValueError
         If there is none, or a ring has fewer than three points.
     """
-    rings = [ring for polygon in polygons for ring in polygon]
-    if not rings or not all(polygons) or min(map(len, rings)) < _LEAST_POINTS:
+    counts = [len(r) - (r[:1] == r[1:][-1:]) for polygon in polygons for r in polygon]
+    if not counts or not all(polygons) or min(counts) < _LEAST_POINTS:
         message = "a ring of the polygon has fewer than 3 points: give a closed outline"
         raise ValueError(message)
     return polygons
 
 
-def _from_wkt(text: str) -> Iterator[tuple[Ring, ...]]:
-    found = _WKT.match(" ".join(text.split()))
-    if found is None:
+def _from_wkt(text: str) -> Any:  # noqa: ANN401 - shapely ships no types
+    if not _WKT.match(text):
         message = (
             f"{text[:40]!r} is no polygon: give WKT such as POLYGON ((x y, ...)), a GeoJSON "
             "object, or the name of a .geojson file beside the recipe"
         )
         raise ValueError(message)
-    kind, body = found[1].upper(), found[2]
-    parts = re.findall(r"\(\s*(\([^()]*\)(?:\s*,\s*\([^()]*\))*)\s*\)", body)
-    for polygon in parts if kind == "MULTIPOLYGON" else [body]:
-        yield tuple(_wkt_ring(ring) for ring in re.findall(r"\(([^()]*)\)", polygon))
-
-
-def _wkt_ring(text: str) -> Ring:
-    try:
-        points = [tuple(map(float, point.split())) for point in text.split(",")]
-    except ValueError:
-        points = []
-    if "_" in text or not points or not all(len(p) in _DIMENSIONS for p in points):
-        message = f"{text[:40]!r} is no ring of points: write it as x y, x y, ..."
+    with np.errstate(all="ignore"):
+        # Rings that are open are closed.
+        found = shapely.from_wkt(text, on_invalid="fix")
+    if found is None:
+        message = f"{text[:40]!r} is no WKT: write each ring of points as (x y, x y, ...)"
         raise ValueError(message)
-    return tuple((point[0], point[1]) for point in points)
+    return found
 
 
-def _from_geojson(value: Any) -> Iterator[tuple[Ring, ...]]:  # noqa: ANN401 - any JSON
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind == "FeatureCollection":
-        for feature in _list(value.get("features")):
-            yield from _from_geojson(feature)
-    elif kind == "Feature":
-        yield from _from_geojson(value.get("geometry"))
-    elif kind in _KINDS:
-        held = _list(value.get("coordinates"))
-        for polygon in held if kind == "MultiPolygon" else [held]:
-            yield tuple(tuple(map(_point, _list(ring))) for ring in _list(polygon))
-    else:
-        message = f"GeoJSON of type {str(kind)[:40]!r} has no area: give a Polygon or MultiPolygon"
-        raise ValueError(message)
-
-
-def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
-    if not isinstance(value, list):
-        message = f"GeoJSON has {str(value)[:40]!r} where a list belongs: correct its coordinates"
+def _from_geojson(value: Mapping[str, Any]) -> Iterator[Any]:
+    """Polygons of shapely from a geometry, a feature or a collection of features."""
+    kind = value.get("type")
+    features = value.get("features") if kind == "FeatureCollection" else [value]
+    if not isinstance(features, list):
+        message = "the GeoJSON FeatureCollection has no list of features: give it one"
         raise ValueError(message)  # noqa: TRY004 - pydantic reports only this kind
-    _check_points(max(1, len(value)))
-    return value
+    for feature in features:
+        shape = feature
+        if isinstance(feature, Mapping) and feature.get("type") == "Feature":
+            shape = feature.get("geometry")
+        kind = str(shape.get("type")) if isinstance(shape, Mapping) else type(shape).__name__
+        if kind not in _RING_DEPTHS:
+            message = f"GeoJSON of type {kind[:40]!r} has no area: give a Polygon or MultiPolygon"
+            raise ValueError(message)
+        yield geometry_from(shape)
 
 
-def _point(value: Any) -> tuple[float, float]:  # noqa: ANN401 - any JSON
-    match value:
-        case [int() | float() as x, int() | float() as y, *_] if max(abs(x), abs(y)) < _FAR:
-            return float(x), float(y)
-    message = (
-        f"GeoJSON has {str(value)[:40]!r} where a point belongs: write it as [x, y], in numbers"
-    )
-    raise ValueError(message)
+def geometry_from(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - shapely ships no types
+    """Read a GeoJSON geometry.
+
+    Parameters
+    ----------
+    value
+        The geometry; arrays of numpy may be among its coordinates.
+
+    Returns
+    -------
+    shapely.Geometry
+        Rings that were open are closed.
+
+    Raises
+    ------
+    ValueError
+        If it is none: coordinates are missing, no finite numbers, or too deeply nested.
+
+    Examples
+    --------
+    >>> geometry_from({"type": "Point", "coordinates": [1, 2]})
+    <POINT (1 2)>
+    """
+    depth = _RING_DEPTHS.get(str(value.get("type")))
+    try:
+        if depth is not None:
+            value = {**value, "coordinates": _closed(value.get("coordinates"), depth)}
+        text = json.dumps(value, allow_nan=False, default=_plain)
+        return shapely.from_geojson(text)
+    except (GEOSException, TypeError, ValueError, RecursionError) as error:
+        reason = str(error).rpartition("] ")[2].rpartition("Exception: ")[2].strip("'")[:80]
+        message = (
+            f"GeoJSON of type {str(value.get('type'))[:40]!r} cannot be read ({reason}): write "
+            "each point as [x, y], in finite numbers, and nest lists as its type wants them"
+        )
+        raise ValueError(message) from error
+
+
+def _closed(value: Any, depth: int) -> Any:  # noqa: ANN401 - any JSON
+    """Coordinates with every ring closed, which lies so many lists down."""
+    if not isinstance(value, (list, tuple)) or not value:
+        return value
+    if depth:
+        return [_closed(each, depth - 1) for each in value]
+    return [*value, value[0]] if list(value[0]) != list(value[-1]) else value
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON does not know
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    message = f"a {type(value).__name__} is neither a number nor a list"
+    raise TypeError(message)
 
 
 def on_grid(polygons: Sequence[Sequence[Ring]], crs: str, grid: Grid) -> tuple[Any, ...]:

@@ -8,42 +8,13 @@ no chunk, and a CRC-32C of them.
 
 from collections.abc import Iterator
 
+import google_crc32c
 import numpy as np
 
 from spacenet_cube.core.damage import Layout, index_size_bytes
 
-_POLYNOMIAL = 0x82F63B78
-"""Castagnoli's, bits reversed (RFC 3720, appendix B.4)."""
-
 _CRC_BYTES = 4
 _NOTHING = 2**64 - 1
-
-
-def _table() -> list[int]:
-    found = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
-        found.append(value)
-    return found
-
-
-_TABLE = _table()
-
-
-def crc32c(content: bytes) -> int:
-    """CRC-32C of a few bytes.
-
-    Examples
-    --------
-    >>> hex(crc32c(b"123456789"))
-    '0xe3069283'
-    """
-    value = 0xFFFFFFFF
-    for byte in content:
-        value = _TABLE[(value ^ byte) & 0xFF] ^ (value >> 8)
-    return value ^ 0xFFFFFFFF
 
 
 def index_faults(
@@ -75,8 +46,8 @@ def index_faults(
         yield None, f"{size_bytes:,} bytes, too few for an index of {wanted:,}"
         return
     body, told = content[:-_CRC_BYTES], int.from_bytes(content[-_CRC_BYTES:], "little")
-    if crc32c(body) != told:
-        yield None, f"the index has CRC-32C {crc32c(body):08x} and says {told:08x}"
+    if google_crc32c.value(body) != told:
+        yield None, f"the index has CRC-32C {google_crc32c.value(body):08x} and says {told:08x}"
         return
     entries = np.frombuffer(body, "<u8").reshape(-1, 2)
     yield from _entry_faults(found, index, entries.tolist(), size_bytes - wanted)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacenet_cube.core.mosaic import Pixels
+from spacenet_cube.core.overview import most_common
 from spacenet_cube.core.validity import keep_valid
 
 
@@ -42,7 +43,7 @@ def shrink(pixels: Pixels, factor: int, nodata: float) -> Pixels:
     valid = index > 0
     made = Pixels(
         np.stack([_mean(_cells(band, factor, nodata), valid, nodata) for band in pixels.image]),
-        _most_common(index),
+        most_common(list(np.moveaxis(index, -1, 0))),
     )
     keep_valid(made.image, made.source_index, nodata)
     return made
@@ -66,14 +67,3 @@ def _mean(cells: NDArray[Any], valid: NDArray[np.bool_], nodata: float) -> NDArr
     mean = (2 * total + least) // (2 * least) if integer else total / least
     empty = nodata if integer else np.where(valid.any(-1), np.nan, nodata)
     return np.where(count > 0, mean, empty).astype(cells.dtype)
-
-
-def _most_common(cells: NDArray[Any]) -> NDArray[Any]:
-    """The scene most pixels of each cell come from; the first in number among equals."""
-    best = np.zeros(cells.shape[:-1], cells.dtype)
-    most = np.zeros(cells.shape[:-1], np.int64)
-    for scene in np.unique(cells[cells > 0]):
-        votes = (cells == scene).sum(-1)
-        best[votes > most] = scene
-        most = np.maximum(most, votes)
-    return best

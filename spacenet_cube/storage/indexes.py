@@ -9,7 +9,7 @@ own check sum.
 import threading
 from collections.abc import Buffer, Callable
 
-from spacenet_cube.core.shards import crc32c
+import google_crc32c
 
 _MOST_BYTES = 16 << 20
 _LARGEST_BYTES = 64 << 10
@@ -27,7 +27,7 @@ class Indexes:
     Examples
     --------
     >>> found = Indexes()
-    >>> index = b"0" * 16 + crc32c(b"0" * 16).to_bytes(4, "little")
+    >>> index = b"0" * 16 + google_crc32c.value(b"0" * 16).to_bytes(4, "little")
     >>> found.get("c/0/0", 20, lambda: index) == index
     True
     >>> found.get("c/0/0", 20, lambda: b"not asked for") == index
@@ -79,4 +79,4 @@ class Indexes:
 
 def _is_index(content: bytes) -> bool:
     told = int.from_bytes(content[-_CRC_BYTES:], "little")
-    return len(content) > _CRC_BYTES and crc32c(content[:-_CRC_BYTES]) == told
+    return len(content) > _CRC_BYTES and google_crc32c.value(content[:-_CRC_BYTES]) == told
