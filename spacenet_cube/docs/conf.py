@@ -56,6 +56,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 numpydoc_show_class_members = False
 default_role = "code"
+highlight_language = "none"
 
 intersphinx_mapping = {
     name: (home, str(_HERE / "inventories" / f"{name}.inv")) for name, home in HOMES.items()

@@ -143,8 +143,8 @@ def commands(app: typer.Typer) -> str:
 
 def _command(name: str, command: Any) -> str:  # noqa: ANN401 - click's, which typer bundles
     rows = [_option(each) for each in command.params if each.name != "help"]
-    takes = " ".join(str(each.name).upper() for each in command.params if _is_place(each))
-    usage = f"`spacenet-cube {name} {takes}`".replace(" `", "`")
+    takes = [_place(each) for each in command.params if _is_place(each)]
+    usage = f"`{' '.join(['spacenet-cube', name, *takes])}`"
     text = _cell(str(command.help))
     head = f"(command-{name})=\n## {name}\n\n{text}\n\n{usage}\n"
     table = ["| option | default | meaning |", "|---|---|---|", *rows] if rows else []
@@ -155,9 +155,13 @@ def _is_place(parameter: Any) -> bool:  # noqa: ANN401 - click's
     return bool(parameter.param_type_name == "argument")
 
 
+def _place(parameter: Any) -> str:  # noqa: ANN401 - click's
+    """Name an argument as ``--help`` does, without its braces."""
+    return str(parameter.metavar or parameter.name).upper()
+
+
 def _option(parameter: Any) -> str:  # noqa: ANN401 - click's
-    place = _is_place(parameter)
-    names = str(parameter.name).upper() if place else "`, `".join(parameter.opts)
+    names = _place(parameter) if _is_place(parameter) else "` `".join(parameter.opts)
     default = "required" if parameter.required else parameter.default
     shown = "" if default in {None, False, ()} or callable(default) else str(default)
     return f"| `{names}` | {shown} | {_cell(parameter.help or '')} |"

@@ -72,11 +72,11 @@ def test_every_option_of_a_command_has_a_row_with_its_help():
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
         for parameter in command.params:
-            shown = (
-                parameter.opts if parameter.opts[0].startswith("-") else [parameter.name.upper()]
-            )
+            is_option = parameter.opts[0].startswith("-")
+            place = str(parameter.metavar or parameter.name).upper()
+            shown = parameter.opts if is_option else [place]
             if parameter.name != "help":
-                assert f"| `{'`, `'.join(shown)}` |" in section
+                assert f"| `{'` `'.join(shown)}` |" in section
 
 
 def test_the_committed_inventories_hold_the_names_that_are_listed(tmp_path):
