@@ -19,7 +19,7 @@ UV     := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test check docs bench torture pin clean
+.PHONY: help demo test test-all check docs bench torture pin clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,8 +36,11 @@ demo: $(READY)  ## build a cube from the sample corpus, open it, leave a picture
 	@echo
 	@echo "Look at $(DEMO)/AOI_2_Vegas.png"
 
-test: $(READY)  ## the whole suite with doctests; a warning is a failure; ARGS='-k word' narrows it
+test: $(READY)  ## tests and doctests, a seeded share of what is large; a warning is a failure; ARGS='-k word'
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-all: $(READY)  ## every test with every case and every example
+	SPACENET_CUBE_TEST_ALL=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)  ## formatter, linter, types, pages
 	$(PY) -m ruff format --check .

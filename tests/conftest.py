@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis profiles, the real samples, and the package under test."""
+"""What every test shares: hypothesis profiles, shares, the real samples, the package under test."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,16 @@ import hypothesis
 import pytest
 
 import spacenet_cube
+from tests import shares
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "spacenet" / "samples"
 
 # On a busy machine the first example of a test may be slow; that is no fault of the code.
-hypothesis.settings.register_profile("dev", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+EXAMPLES = shares.count(25, of=100)
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=EXAMPLES)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, max_examples=EXAMPLES, derandomize=True, print_blob=True
+)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 SLOWEST = (
@@ -36,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header() -> str:
-    return f"spacenet_cube: {Path(spacenet_cube.__file__).parent}"
+    return f"spacenet_cube: {Path(spacenet_cube.__file__).parent}\n{shares.header()}"
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from spacenet_cube.core.parts import Part, locate_part
 from spacenet_cube.core.splitting import Splits, assigned, owners, shuffled
 from spacenet_cube.opening import LevelOpener
 from tests.fake_cube import Fake, pixels, sources, write_cube
+from tests.shares import count
 
 VALID = sources(Fake()) > 0
 IMAGE = np.where(VALID, pixels(Fake()), 0)
@@ -195,7 +196,7 @@ class Levels:
 
 
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=count(12, of=40))
 def test_chips_are_kept_by_their_exact_share_whatever_the_overview_says(data):
     shape = data.draw(st.tuples(st.integers(20, 50), st.integers(20, 50)))
     seed = data.draw(st.integers(0, 2**32))
@@ -347,7 +348,7 @@ settled = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=count(12, of=40))
 @given(chosen=settled, stride=st.integers(2, 12))
 def test_splits_never_overlap_and_keep_their_distance(chosen, stride):
     some = windows(Block(0, 0, 90, 130), 8, stride)

@@ -14,6 +14,7 @@ from spacenet_cube.analysis.parts import grid_of
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.opening import open_cube
 from tests.fake_cube import Fake, write_cube
+from tests.shares import count
 
 WEST, NORTH = Fake().upper_left_xy
 PX = Fake().pixel_size
@@ -43,7 +44,7 @@ def test_bounds_on_pixel_edges_give_those_pixels(cube):
     assert grid_of(found).transform.c == WEST + 10 * PX
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=count(15, of=60), deadline=None)
 @given(cuts=st.lists(st.floats(0, 210), min_size=2, max_size=6, unique=True))
 def test_bounds_that_abut_share_no_column_and_leave_none_out(url, cuts):
     cube = open_cube(url, chunks=None)

@@ -13,6 +13,7 @@ from spacenet_cube.core.ellipsoid import pixel_area_m2
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, Fake, pixels, sources, write_cube
+from tests.shares import count
 
 WANTED = (0, 2, 33.3, 50, 98, 100)
 
@@ -56,7 +57,7 @@ def test_statistics_of_an_index_are_near_numpys(cube):
     assert found["percentiles"].attrs == {"units": "1"}
 
 
-@settings(max_examples=80)
+@settings(max_examples=count(20, of=80))
 @given(
     image=st.sampled_from(["uint8", "int16", "uint16", "float32", "int32"]).flatmap(
         lambda dtype: arrays(dtype, (2, 5, 4), elements=_elements(dtype))

@@ -17,6 +17,7 @@ from spacenet_cube.core.grid import Block
 from spacenet_cube.core.shards import index_faults
 from spacenet_cube.errors import VerifyError
 from spacenet_cube.storage import array_settings
+from tests.shares import count
 
 Objects = dict[str, Any]
 """Buffers by key."""
@@ -66,7 +67,7 @@ def layout_of(store: Objects) -> Layout:
 
 
 @given(cuts())
-@settings(max_examples=60)
+@settings(max_examples=count(15, of=60))
 def test_keys_windows_and_keys_again_are_those_that_zarr_writes(cut):
     store = written(cut)
     found = layout_of(store)
@@ -80,7 +81,7 @@ def test_keys_windows_and_keys_again_are_those_that_zarr_writes(cut):
 
 
 @given(cuts())
-@settings(max_examples=60)
+@settings(max_examples=count(15, of=60))
 def test_every_pixel_lies_in_one_object_and_in_one_chunk(cut):
     found = layout_of(written(cut))
     by_object, by_chunk = np.zeros(cut[0], int), np.zeros(cut[0], int)
@@ -96,7 +97,7 @@ def test_every_pixel_lies_in_one_object_and_in_one_chunk(cut):
 
 
 @given(cuts())
-@settings(max_examples=40)
+@settings(max_examples=count(12, of=40))
 def test_a_window_holds_the_pixels_that_are_gone_when_the_object_is(cut):
     store = written(cut)
     found = layout_of(store)
@@ -114,7 +115,7 @@ def test_a_window_holds_the_pixels_that_are_gone_when_the_object_is(cut):
 
 
 @given(cuts())
-@settings(max_examples=40)
+@settings(max_examples=count(12, of=40))
 def test_the_index_of_a_shard_that_zarr_wrote_is_sound(cut):
     store = written((*cut[:2], cut[2] or cut[1]))
     found = layout_of(store)
@@ -125,7 +126,7 @@ def test_the_index_of_a_shard_that_zarr_wrote_is_sound(cut):
 
 
 @given(cuts(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=count(15, of=60))
 def test_a_changed_bit_of_an_index_is_found(cut, data):
     store = written((*cut[:2], cut[2] or cut[1]))
     found = layout_of(store)

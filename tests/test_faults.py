@@ -21,6 +21,7 @@ from spacenet_cube.storage.faults import ChangedError
 from spacenet_cube.storage.pace import Pace
 from tests.chaos_proxy import KINDS, Chaos, chaos, fitting
 from tests.s3_servers import filesystem, moto
+from tests.shares import count, share
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
@@ -139,7 +140,7 @@ EVERY = [
 ]
 
 
-@pytest.mark.parametrize(("work", "path", "kind"), EVERY)
+@pytest.mark.parametrize(("work", "path", "kind"), share(EVERY, 16))
 def test_two_faults_in_a_row_do_not_show(work, path, kind, place, proxy, server, monkeypatch):
     monkeypatch.setattr(stream, "PART_BYTES", 1 << 16)
     clean = stored(server, place)
@@ -212,7 +213,8 @@ RANGES = st.lists(
 
 
 @hypothesis.settings(
-    max_examples=30, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=count(10, of=30),
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 @hypothesis.given(RANGES, st.integers(0, 100_000), st.integers(1, 400_000))
 def test_parts_read_at_once_are_those_that_zarr_reads_one_by_one(place, asked, gap, most):

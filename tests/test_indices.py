@@ -10,6 +10,7 @@ from spacenet_cube.analysis.spectral import _evaluated
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, PAN, Fake, pixels, sources, write_cube
+from tests.shares import count
 from tests.test_radiometry import calibrated_cube
 
 LETTERS = {"A": "coastal", "B": "blue", "G": "green", "Y": "yellow", "R": "red", "N": "nir1"}
@@ -61,7 +62,7 @@ def test_letters_are_those_that_spyndex_gives_worldview():
     assert sorted(unmapped) == sorted(LETTERS)
 
 
-@settings(max_examples=50)
+@settings(max_examples=count(15, of=50))
 @given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), min_size=1))
 def test_ndvi_is_the_index_of_that_name_to_the_last_bit(pairs):
     from spacenet_cube.core.rendering import normalized_difference  # noqa: PLC0415 - for this law

@@ -18,6 +18,7 @@ import spacenet_cube as sc
 from spacenet_cube.core.features import features
 from spacenet_cube.labels import rasterize
 from tests.fake_cube import Fake, write_cube
+from tests.shares import count
 from tests.test_real_chips import at, build
 
 PIXEL = 1.08e-5
@@ -106,7 +107,7 @@ polygons = st.lists(corners, min_size=3, max_size=6).map(Polygon)
 lines = st.lists(corners, min_size=2, max_size=5).map(LineString)
 
 
-@settings(max_examples=20)
+@settings(max_examples=count(8, of=20))
 @given(
     shapes=st.lists(st.one_of(polygons, lines, corners.map(Point)), max_size=5),
     chunk=st.integers(20, 120),
@@ -130,7 +131,7 @@ def test_neither_chunks_nor_the_part_have_a_say_in_the_result(url, shapes, chunk
     np.testing.assert_array_equal(inside.values, whole.isel(part).values)
 
 
-@settings(max_examples=12)
+@settings(max_examples=count(6, of=12))
 @given(shapes=st.lists(polygons, min_size=1, max_size=4))
 def test_polygons_equal_gdals_on_the_whole_array(url, shapes):
     cube = sc.open_cube(url)

@@ -17,6 +17,7 @@ from spacenet_cube.core.grid import Block
 from spacenet_cube.core.lattice import place_on_lattice
 from spacenet_cube.errors import RecipeError
 from tests.scenes import Lattice, blocks_within, from_corner, geotiff, scene
+from tests.shares import count
 
 FOOTPRINTS = Path(__file__).parents[2] / "shared" / "spacenet" / "footprints"
 TOLERANCE_PX = 0.05
@@ -207,7 +208,7 @@ def test_the_pixel_size_of_headers_that_differ_by_rounding_is_the_roundest():
 
 
 # A hundred merges take two seconds.
-@settings(max_examples=25)
+@settings(max_examples=count(8, of=25))
 @given(blocks=st.lists(blocks_within(10), min_size=1, max_size=4))
 def test_the_grid_is_the_one_that_rasterio_merges_onto(blocks):
     lattice = Lattice()

@@ -7,10 +7,14 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.shares import share
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LARGEST_BYTES = 400_000
 
-numbered = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+
+def numbered(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.stem[:2])
 
 
 def outputs(book):
@@ -28,7 +32,7 @@ def test_there_are_four():
 
 # A kernel talks over loopback; what it says of that is no fault of the notebook.
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:zmq")
-@numbered
+@numbered(share(NOTEBOOKS, 1))
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     kept = nbformat.read(path, as_version=4)
     fresh = nbformat.from_dict({**kept, "cells": [dict(cell) for cell in kept.cells]})
@@ -45,7 +49,7 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     assert [out for out in outputs(fresh) if out.output_type == "error"] == []
 
 
-@numbered
+@numbered(NOTEBOOKS)
 def test_a_notebook_is_kept_with_its_pictures_and_nothing_of_the_machine(path):
     book = nbformat.read(path, as_version=4)
     text = path.read_text(encoding="utf-8")

@@ -22,9 +22,10 @@ from spacenet_cube.core.wanted import Area
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.recipes import area_of, load_recipe, parse_recipe
 from tests.scenes import LICENCE, UTM, Lattice, product, recipe
+from tests.shares import count
 from tests.warping import RIO, chip, made_of, noise
 
-few = settings(max_examples=25)
+few = settings(max_examples=count(8, of=25))
 VEGAS = Lattice(-115.3075176, 36.2639592, 2.7e-6, 2.7e-6, "EPSG:4326")
 
 

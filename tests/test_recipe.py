@@ -21,6 +21,7 @@ from spacenet_cube.recipes import (
     parse_recipe,
 )
 from tests.scenes import LICENCE, NAMES, product
+from tests.shares import count
 
 BUNDLE = Path(__file__).parents[1] / "recipes"
 AOIS = ("AOI_1_Rio", "AOI_2_Vegas", "AOI_3_Paris", "AOI_4_Shanghai", "AOI_5_Khartoum")
@@ -248,7 +249,7 @@ def mappings(node, path=()):
 
 
 # A hundred recipes take three seconds to parse.
-@settings(max_examples=40)
+@settings(max_examples=count(12, of=40))
 @given(
     path=st.sampled_from(list(mappings(FULL))),
     key=st.from_regex(r"zz[a-z_]{1,8}", fullmatch=True),

@@ -17,6 +17,7 @@ from spacenet_cube.core.shrinking import shrink
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.opening import open_cube
 from tests.fake_cube import Fake, pixels, sources, write_cube
+from tests.shares import count
 
 WEST, NORTH = Fake().upper_left_xy
 PX = Fake().pixel_size
@@ -167,7 +168,7 @@ def test_a_factor_that_makes_no_sense_is_refused(cube, options):
         cube.spacenet.coarsen(**options)
 
 
-@settings(max_examples=60)
+@settings(max_examples=count(15, of=60))
 @given(
     seed=st.integers(0, 10_000),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),

@@ -16,9 +16,10 @@ from spacenet_cube.core.rules import Layer, combine, feather_weight, precedence
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.resampling import resample
 from tests.scenes import Lattice, blocks_within, from_corner, in_memory, product, recipe
+from tests.shares import count
 from tests.warping import made_of
 
-few = settings(max_examples=25)
+few = settings(max_examples=count(8, of=25))
 KINDS = ("uint8", "uint16", "int16", "uint32", "float32")
 COMBINED = ("min", "max", "mean", "median", "feather")
 

@@ -18,12 +18,16 @@ from spacenet_cube.cli import app
 from spacenet_cube.core.recipe import Encoding, Product
 from spacenet_cube.storage import locate
 from tests.s3_servers import Proxy, fault_answer, filesystem, forget_clients, moto, proxy
+from tests.shares import share
 
 PAIRS = [
     (recipe, product.name)
     for recipe in sc.bundled_recipes()
     for product in sc.load_recipe(recipe).products
 ]
+LAYOUTS = share(PAIRS, 3, always=[("AOI_1_Rio", "3-Band")])
+"""Products to build on S3: an archive, and two others."""
+
 SECRET = "canary-of-a-secret-4711"  # noqa: S105 - a canary
 
 
@@ -91,7 +95,7 @@ def of_pixels(objects: dict[str, bytes]) -> dict[str, bytes]:
     return {name: held for name, held in objects.items() if not name.endswith("zarr.json")}
 
 
-@pytest.mark.parametrize(("aoi", "name"), PAIRS)
+@pytest.mark.parametrize(("aoi", "name"), LAYOUTS)
 def test_a_cube_built_s3_to_s3_equals_the_local_one_chunk_for_chunk(
     aoi, name, corpus, remote, server, tmp_path
 ):
@@ -233,18 +237,18 @@ def test_every_fault_of_every_source_is_told_at_once(server, tmp_path):
     assert any("empty.tif: it is no TIFF" in line for line in told)
 
 
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        ("ExpiredToken", "token has expired"),
-        ("InvalidAccessKeyId", "access key is not known"),
-        ("SignatureDoesNotMatch", "secret key is wrong"),
-        ("AccessDenied", "--requester-pays"),
-        ("NoSuchBucket", "no such bucket"),
-    ],
-)
-@pytest.mark.parametrize("where", ["list", "read", "write"])
-def test_what_a_server_refuses_is_one_clear_line(code, told, where, remote, counted, tmp_path):
+REFUSALS = [
+    ("ExpiredToken", "token has expired"),
+    ("InvalidAccessKeyId", "access key is not known"),
+    ("SignatureDoesNotMatch", "secret key is wrong"),
+    ("AccessDenied", "--requester-pays"),
+    ("NoSuchBucket", "no such bucket"),
+]
+REFUSED = [(where, *refusal) for where in ("list", "read", "write") for refusal in REFUSALS]
+
+
+@pytest.mark.parametrize(("where", "code", "told"), share(REFUSED, 6))
+def test_what_a_server_refuses_is_one_clear_line(where, code, told, remote, counted, tmp_path):
     recipe, product = vegas()
     options = {"endpoint_url": counted.url, "retries": 0}
     status = 404 if code == "NoSuchBucket" else 403

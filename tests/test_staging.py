@@ -18,6 +18,7 @@ from spacenet_cube.core.units import Unit
 from spacenet_cube.storage import Location, locate
 from spacenet_cube.working import build_unit
 from tests.s3_servers import free_port
+from tests.shares import share
 
 SIZE = 320
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -142,7 +143,7 @@ def pixels_of(url: str) -> tuple[Any, Any]:
     return cube.image.values, cube.source_index.values
 
 
-@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.parametrize(("name", "dtype"), share(CASES, 9))
 def test_a_remote_scene_of_any_layout_gives_the_pixels_of_the_local_one(
     name, dtype, tmp_path, meter
 ):
@@ -247,7 +248,7 @@ def test_the_order_of_units_does_not_change_the_cube(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", [*LAYOUTS, *LAYOUTS_8_BIT])
+@pytest.mark.parametrize("name", share([*LAYOUTS, *LAYOUTS_8_BIT], 11))
 def test_the_structure_is_what_gdal_says(name, tmp_path):
     path = tmp_path / "a.tif"
     write(path, name, "uint8" if name in LAYOUTS_8_BIT else "uint16")

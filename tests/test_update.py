@@ -14,6 +14,7 @@ import spacenet_cube as sc
 from spacenet_cube.core.difference import difference, touched_above
 from spacenet_cube.core.grid import Block
 from tests.scenes import LICENCE, Lattice, write_geotiff
+from tests.shares import count
 
 WEST, NORTH = 500_000.0, 4_000_000.0
 
@@ -203,7 +204,7 @@ def test_a_cube_that_does_not_say_what_it_was_built_from_is_refused(folder, tmp_
         sc.update(plan_of(recipe), tmp_path / "cubes")
 
 
-@settings(max_examples=30)
+@settings(max_examples=count(10, of=30))
 @given(
     blocks=st.lists(
         st.builds(

@@ -18,6 +18,7 @@ from spacenet_cube.core.manifest import ENTRY
 from spacenet_cube.storage import Location
 from tests.s3_servers import fault_answer, filesystem, moto, proxy
 from tests.scenes import Lattice, write_geotiff
+from tests.shares import count
 from tests.tiny_cubes import planned, recipe, scenes, tree
 
 # aiobotocore closes its connections when its event loop is collected, and Python says so.
@@ -135,7 +136,7 @@ json_values = st.recursive(
 
 
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=count(12, of=40))
 def test_whatever_a_document_holds_it_is_named_and_nothing_crashes(made, data):
     cube = made / "cubes" / "AOI" / "P.zarr"
     path = cube / data.draw(st.sampled_from(papers))

@@ -15,9 +15,10 @@ from spacenet_cube.core.placing import grown
 from spacenet_cube.core.plan import plan
 from spacenet_cube.core.warp import Lattice, operation, scene_window, warp_of
 from tests.scenes import product, recipe
+from tests.shares import count
 from tests.warping import KERNELS, RIO, chip, in_one_go, made_of, noise, only_warp
 
-few = settings(max_examples=12)
+few = settings(max_examples=count(6, of=12))
 
 
 @st.composite
