@@ -25,7 +25,7 @@ export PYTHONNOUSERSITE := 1
 help:  ## this list
 	@echo "usage: make TARGET [PYTHON=path] [JOBS=n] [ARGS='...']"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## build a cube from the sample corpus, open it, leave a picture in demo/
 	$(CUBE) sample $(DEMO)/corpus --aoi AOI_2_Vegas --product MUL-PanSharpen --tile-size 512

@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.places import ROOT
 from tests.s3_servers import free_port, wait_for
 
 _EVERYWHERE = ("503", "500", "reset-before", "lost", "stall")
@@ -312,7 +312,7 @@ def chaos(upstream: str, seed: int = 1) -> Iterator[Chaos]:
     """A proxy in front of an S3 server; nothing fails until it is told so."""
     port = free_port()
     program = [sys.executable, "-m", "tests.chaos_proxy", str(port), upstream, str(seed)]
-    with subprocess.Popen(program, cwd=Path(__file__).parents[1]) as process:
+    with subprocess.Popen(program, cwd=ROOT) as process:
         try:
             assert wait_for(port, 60), "the proxy did not start"
             found = Chaos(f"http://127.0.0.1:{port}")

@@ -8,8 +8,9 @@ import pytest
 
 import spacenet_cube
 from tests import shares
+from tests.places import SHARED
 
-SAMPLES = Path(__file__).parents[2] / "shared" / "spacenet" / "samples"
+SAMPLES = SHARED / "samples"
 
 # On a busy machine the first example of a test may be slow; that is no fault of the code.
 EXAMPLES = shares.count(25, of=100)

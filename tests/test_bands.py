@@ -1,15 +1,15 @@
 """Bands: numbers are those of the facts, and an unknown name is told of with the mend."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spacenet_cube.core.bands import SENSORS, Band, sensor_bands
 from spacenet_cube.errors import RecipeError
+from tests.places import SHARED
 
-FACTS = Path(__file__).parents[2] / "shared" / "spacenet" / "FACTS.md"
+FACTS = SHARED / "FACTS.md"
 
 # Edges, and centres for WorldView-2 and WorldView-3, nanometres.
 TABLE = {

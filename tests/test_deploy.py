@@ -9,12 +9,13 @@ import pytest
 import typer
 import yaml
 
+from tests.places import ROOT
 import spacenet_cube
 from spacenet_cube.cli import app
 from tests.true_size import sizing
 
 FOLDER = Path(spacenet_cube.__file__).parent / "deploy"
-PAGE = (Path(__file__).parents[1] / "spacenet_cube" / "docs" / "clusters.md").read_text()
+PAGE = (ROOT / "spacenet_cube" / "docs" / "clusters.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

@@ -3,7 +3,6 @@
 import json
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,11 @@ from rasterio.transform import from_bounds
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.lattice import place_on_lattice
 from spacenet_cube.errors import RecipeError
+from tests.places import SHARED
 from tests.scenes import Lattice, blocks_within, from_corner, geotiff, scene
 from tests.shares import count
 
-FOOTPRINTS = Path(__file__).parents[2] / "shared" / "spacenet" / "footprints"
+FOOTPRINTS = SHARED / "footprints"
 TOLERANCE_PX = 0.05
 NOISE_PX = 0.01
 """Of each header; two of them may add up, and an edge has a corner at either end."""

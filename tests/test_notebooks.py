@@ -7,9 +7,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.places import ROOT
 from tests.shares import share
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST_BYTES = 400_000
 
 

@@ -9,8 +9,7 @@ import rioxarray  # noqa: F401 - gives xarray its .rio
 import xarray as xr
 
 import spacenet_cube as sc
-
-RECIPES = Path(__file__).parent / "recipes"
+from tests.places import RECIPES
 
 
 def build(recipe: sc.Recipe, product: str, to: Path) -> str:

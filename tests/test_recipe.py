@@ -1,7 +1,7 @@
 """Recipes: the bundled ones are the facts; what is not a recipe is refused, with the line."""
 
 import json
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import jsonschema
 import pytest
@@ -20,10 +20,11 @@ from spacenet_cube.recipes import (
     load_recipe,
     parse_recipe,
 )
+from tests.places import ROOT
 from tests.scenes import LICENCE, NAMES, product
 from tests.shares import count
 
-BUNDLE = Path(__file__).parents[1] / "recipes"
+BUNDLE = ROOT / "recipes"
 AOIS = ("AOI_1_Rio", "AOI_2_Vegas", "AOI_3_Paris", "AOI_4_Shanghai", "AOI_5_Khartoum")
 CATALOG_IDS = {
     "AOI_2_Vegas": "10400100137F4900",

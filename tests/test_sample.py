@@ -22,8 +22,9 @@ from spacenet_cube.sample.noise import Window, value_noise
 from spacenet_cube.sample.pixels import pixels, swath
 from spacenet_cube.sample.spectra import BANDS, DIGITAL_NUMBERS, Material
 from spacenet_cube.sample.tempers import PLACES
+from tests.places import SHARED
 
-FOOTPRINTS = Path(__file__).parents[2] / "shared" / "spacenet" / "footprints"
+FOOTPRINTS = SHARED / "footprints"
 EVERY = [(aoi, product) for aoi in AOIS for product in product_names(aoi)]
 VEGAS = "AOI_2_Vegas"
 SIZE = 64

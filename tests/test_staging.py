@@ -17,6 +17,7 @@ from spacenet_cube.core.tiff import structure
 from spacenet_cube.core.units import Unit
 from spacenet_cube.storage import Location, locate
 from spacenet_cube.working import build_unit
+from tests.places import ROOT
 from tests.s3_servers import free_port
 from tests.shares import share
 
@@ -288,7 +289,7 @@ def test_a_source_behind_a_web_server_is_read_by_name(tmp_path):
     folder.mkdir()
     write(folder / "a.tif", "strips", "uint16")
     port = free_port()
-    program = Path(__file__).parent / "range_server.py"
+    program = ROOT / "tests" / "range_server.py"
     with subprocess.Popen([sys.executable, str(program), str(port), str(folder)]) as server:
         try:
             assert wait_for(port, 20)

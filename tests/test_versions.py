@@ -34,6 +34,7 @@ from spacenet_cube.storage.address import Address, parse_address
 from spacenet_cube.storage.draft import Draft
 from spacenet_cube.storage.repository import MovedError, library
 from spacenet_cube.working import Recording
+from tests.places import ROOT
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of
 
@@ -142,7 +143,7 @@ def test_a_shard_is_one_object_of_the_repository(source, to):
 def test_xarray_opens_it_as_the_page_says(source, to, tmp_path):
     cube = sc.build(plan_of(source), to)
     plain = sc.build(plan_of(source), tmp_path / "plain")
-    page = (Path(__file__).parents[1] / "spacenet_cube" / "docs" / "versions.md").read_text()
+    page = (ROOT / "spacenet_cube" / "docs" / "versions.md").read_text()
     (program,) = (each for each in page.split("```python\n") if each.startswith("import icechunk"))
     folder = cube.removeprefix("icechunk+file://")
     shown: dict[str, Any] = {}

@@ -16,10 +16,10 @@ from rasterio.vrt import WarpedVRT
 
 import spacenet_cube as sc
 from spacenet_cube.core.grid import Grid
+from tests.places import RECIPES
 from tests.scenes import write_geotiff
 from tests.warping import RIO, chip, noise
 
-RECIPES = Path(__file__).parent / "recipes"
 KERNELS = ("nearest", "bilinear", "cubic", "average")
 
 

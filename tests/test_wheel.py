@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import spacenet_cube
-
-ROOT = Path(__file__).parents[1]
+from tests.places import ROOT
 
 AOIS = ("AOI_1_Rio", "AOI_2_Vegas", "AOI_3_Paris", "AOI_4_Shanghai", "AOI_5_Khartoum")
 

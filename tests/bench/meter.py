@@ -11,11 +11,11 @@ from time import perf_counter
 from typing import Any
 
 from tests.bench.strips import Corpus
+from tests.places import ROOT
 
 EVERY_S = 0.05
 """Seconds between two looks at a process's memory."""
 
-ROOT = Path(__file__).parents[2]
 """Where ``tests`` and ``spacenet_cube`` are found."""
 
 

@@ -20,6 +20,7 @@ from spacenet_cube.core.wanted import LikeGrid
 from spacenet_cube.likeness import reference_grid
 from spacenet_cube.recipes import bundled_recipes, parse_recipe
 from spacenet_cube.surveying import survey
+from tests.places import ROOT
 from tests.scenes import coordinates, write_geotiff
 from tests.torture.arena import Outcome, arena, figures
 from tests.torture.score import Score
@@ -179,4 +180,4 @@ def score(row: str, said: str, outcomes: list[Outcome], seed: int, **more: Any) 
 
 
 def _path_of(name: str) -> Path:
-    return Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
+    return ROOT / "recipes" / f"{name}.yaml"
