@@ -9,9 +9,9 @@ import pytest
 import typer
 import yaml
 
-from tests.places import ROOT
 import spacenet_cube
 from spacenet_cube.cli import app
+from tests.places import ROOT
 from tests.true_size import sizing
 
 FOLDER = Path(spacenet_cube.__file__).parent / "deploy"
