@@ -28,6 +28,11 @@ PAIRS = [
 LAYOUTS = share(PAIRS, 3, always=[("AOI_1_Rio", "3-Band")])
 """Products to build on S3: an archive, and two others."""
 
+# aiobotocore closes its connections when its event loop is collected, and Python says so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
 SECRET = "canary-of-a-secret-4711"  # noqa: S105 - a canary
 
 
@@ -56,7 +61,9 @@ def new_clients() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
-    sc.write_sample(folder, tile_size=48)
+    others = [("AOI_2_Vegas", name) for name in ("PAN", "MUL", "MUL-PanSharpen")]
+    for aoi, name in {*LAYOUTS, *others}:
+        sc.write_sample(folder, aois=[aoi], products=[name], tile_size=48)
     return folder
 
 
