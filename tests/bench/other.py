@@ -14,8 +14,8 @@ from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.scene import Layout, Scene
 from spacenet_cube.storage import locate
 from spacenet_cube.write import write_coordinates
-from tests.bench.meter import ROOT
 from tests.bench.strips import BANDS, PIXEL_DEG
+from tests.places import ROOT
 
 PARIS_SHAPE_YX = (232_417, 74_875)
 """Rows and columns of Paris MUL-PanSharpen, pixels."""
