@@ -141,7 +141,7 @@ class Ledger:
             names = [name for name in entries(self.place) if not name.startswith(_LOCK)]
             remove_keys(self.place, [name for name in names if name != "plan.json"])
             remove_keys(self.place, [name for name in names if name == "plan.json"])
-            (self.place / "done").remove()
+            (self.place / "done").remove_tree()
         except FAULTS as error:
             raise self._failed("clear", error) from error
 

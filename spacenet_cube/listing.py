@@ -12,10 +12,12 @@ from spacenet_cube.errors import RecipeError, SourceError
 from spacenet_cube.storage import FAULTS, Location, error_code, name_of
 
 _WILD = frozenset("*?[")
+_WEB = frozenset({"http", "https"})
 _RASTERS, _SIDECARS = (".tif", ".tiff"), (".imd", ".xml")
 _TILE = re.compile(r"_r0*(\d+)c0*(\d+)(?=[-_.]|$)")
 _COG = re.compile(r"_cog(?=\.tiff?$)")
 _PAGE_KEYS = 1000
+_ESCAPED = re.compile(r"\[([*?[])\]")
 _DEEPEST = 32
 
 
@@ -85,9 +87,9 @@ def list_sources(product: Product, source: Location) -> Listing:
     """
     requests = 0
     for alternative in product.sources:
-        found = [_beside(source, pattern) for pattern in alternative]
+        found = [_beside(source, pattern) for pattern in _for_store(alternative, source)]
         requests += sum(-(-max(len(each), 1) // _PAGE_KEYS) for each in found)
-        listing = _sorted_out(product, alternative, found, requests)
+        listing = _sorted_out(product, _for_store(alternative, source), found, requests)
         if listing.files:
             return listing
     if not _is_there(source):
@@ -219,9 +221,33 @@ def excluding(key: str, exclude: Sequence[str]) -> str | None:
     return next(matching, None)
 
 
+def only_name(pattern: str) -> str | None:
+    """The one name that a pattern matches, its escapes taken out; None where it may match more.
+
+    Examples
+    --------
+    >>> only_name("what[?].tif"), only_name("a?.tif")
+    ('what?.tif', None)
+    """
+    plain = _ESCAPED.sub("", pattern)
+    return None if _WILD & set(plain) else _ESCAPED.sub(r"\1", pattern)
+
+
+def _for_store(patterns: Sequence[str], source: Location) -> tuple[str, ...]:
+    """Patterns for one source: on a disk, two slashes are one."""
+    if not source.is_local:
+        return tuple(patterns)
+    return tuple(str(PurePosixPath(pattern)) for pattern in patterns)
+
+
+def _measured(source: Location, keys: Iterable[str]) -> dict[str, tuple[int, str | None]]:
+    """Sizes and tags of files whose listing, a page of links, has none."""
+    return {key: (source / key).size_and_etag() for key in keys}
+
+
 def _beside(source: Location, pattern: str) -> dict[str, SourceFile]:
     """Files in the folders that a pattern looks into, by key."""
-    parts = PurePosixPath(pattern).parts
+    parts = pattern.split("/")
     fixed = next((i for i, part in enumerate(parts) if _WILD & set(part)), len(parts) - 1)
     depth = (
         _DEEPEST
@@ -233,13 +259,15 @@ def _beside(source: Location, pattern: str) -> dict[str, SourceFile]:
     folder = "/".join(parts[:fixed])
     root = source / folder if folder else source
     # A web server seldom lists a folder, and need not where the file's name is known.
-    by_name = source.scheme in {"http", "https"} and not _WILD & set(pattern)
+    name = only_name(pattern) if source.scheme in _WEB else None
     try:
-        if by_name:
-            found = {pattern: (source / pattern).size_and_etag()}
+        if name is not None:
+            found = {name: (source / name).size_and_etag()}
         else:
             below = root.find(depth)
             found = {f"{folder}/{key}" if folder else key: row for key, row in below.items()}
+            if source.scheme in _WEB:
+                found |= _measured(source, [key for key in found if matches(key, pattern)])
     except FileNotFoundError as error:
         if error_code(error) == "NoSuchBucket":
             raise _listing_failed(source, error) from error

@@ -215,7 +215,7 @@ class Lock:
         _HELD.discard(self.id)
         with suppress(*FAULTS, StoreError):
             self.guard.read()
-            self._place.remove()
+            self._place.remove_object()
         remove_empty(self._folder)
         remove_empty(self._around)
 

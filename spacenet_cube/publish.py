@@ -185,11 +185,11 @@ def discard(cube: Location, begin: Callable[[], None]) -> None:
         If the store refuses or fails.
     """
     try:
-        (cube / ROOT).remove()
+        (cube / ROOT).remove_object()
         Ledger(cube).clear()
         begin()
-        cube.remove()
-        cube.beside(".manifest").remove()
+        cube.remove_tree()
+        cube.beside(".manifest").remove_tree()
     except FAULTS as error:
         raise StoreError(
             f"{cube.url} cannot be cleared: {cube.told(error)}; then build again"
@@ -210,7 +210,7 @@ def unpublish(cube: Location) -> None:
         If the store refuses or fails.
     """
     try:
-        (cube / ROOT).remove()
+        (cube / ROOT).remove_object()
         remove_keys(cube, [key for key in entries(cube) if key.split("/")[-1] == ROOT])
     except FAULTS as error:
         raise StoreError(

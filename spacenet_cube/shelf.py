@@ -136,7 +136,7 @@ class Shelf:
         if self._place.is_local:
             shutil.rmtree(self._local, ignore_errors=True)
         else:
-            self._place.remove()
+            self._place.remove_tree()
 
     def check_space(self, size_bytes: int) -> None:
         """Refuse a member that does not fit on the local disk.

@@ -115,9 +115,9 @@ def writes_for_zarr(place: Location) -> None:
 
 
 def removes(place: Location) -> None:
-    (place / "small").remove()
+    (place / "small").remove_object()
     assert not (place / "small").exists()
-    (place / "large").remove()
+    (place / "large").remove_tree()
 
 
 READERS: list[tuple[Callable[[Location], None], str]] = [

@@ -112,9 +112,9 @@ WRITES: dict[str, Callable[[Location], object]] = {
     "what failed": lambda cube: Ledger(cube).fail({"a": "b"}),
     "removal of records": lambda cube: Ledger(cube).forget(["kept"]),
     "removal of the ledger": lambda cube: Ledger(cube).clear(),
-    "removal of an object": lambda cube: (cube / "kept").remove(),
+    "removal of an object": lambda cube: (cube / "kept").remove_object(),
     "removal of objects": lambda cube: remove_keys(cube, ["kept"]),
-    "removal of the cube": lambda cube: cube.remove(),
+    "removal of the cube": lambda cube: cube.remove_tree(),
 }
 
 

@@ -353,7 +353,7 @@ def test_a_claim_left_beside_a_published_cube_goes_but_not_one_that_lives(source
     with pytest.raises(sc.CubeExistsError):
         sc.build(plan, tmp_path / "out")
     assert place.exists()
-    place.remove()
+    place.remove_object()
 
     create(place, claim(beat_s=time.time() - 100).content)
     with pytest.raises(sc.CubeExistsError):

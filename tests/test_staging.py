@@ -133,7 +133,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 
 def uploaded(folder: Path, name: str) -> str:
     url = f"memory://staging-tests/{name}"
-    locate(url).remove()
+    locate(url).remove_tree()
     for path in folder.glob("*.tif"):
         (locate(url) / path.name).write_bytes(path.read_bytes())
     return url

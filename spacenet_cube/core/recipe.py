@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, get_args
-from unicodedata import is_normalized
+from unicodedata import category, is_normalized
 
 from pydantic import (
     AfterValidator,
@@ -65,9 +65,41 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _name_in_url(name: str) -> str:
+    """Refuse a name with a character that a shell, a scheme or a store takes for more.
+
+    Letters, digits, ``.``, ``_`` and ``-`` are unreserved in a URL (RFC 3986, section 2.3) and
+    safe in keys of S3; letters and digits of any script are taken.
+
+    Raises
+    ------
+    ValueError
+        If it has another character, or ends as a repository's name does.
+    """
+    _plain_name(name)
+    odd = sorted({sign for sign in name if sign not in "._-" and category(sign)[0] not in "LMN"})
+    if odd:
+        message = (
+            f"{name!r} becomes part of a path and of URLs, where {' '.join(map(repr, odd))} may "
+            f"mean something else: use letters, digits, '.', '_' and '-', such as {_mended(name)!r}"
+        )
+        raise ValueError(message)
+    if name.endswith(".icechunk"):
+        message = f"{name!r} ends as repositories of versioned cubes do: leave '.icechunk' out"
+        raise ValueError(message)
+    return name
+
+
+def _mended(name: str) -> str:
+    """A name with a dash for each character that may not be in it."""
+    return "".join(s if s in "._-" or category(s)[0] in "LMN" else "-" for s in name)
+
+
 def _inside(pattern: str) -> str:
     """Refuse a pattern that reaches outside the source it is relative to."""
     path = PurePosixPath(pattern)
+    # Two slashes are kept: a key of S3 may have an empty part.
+    parts = [part for part in pattern.split("/") if part != "."]
     strays = path.is_absolute() or ".." in path.parts or pattern.startswith("~")
     if strays or ":" in pattern or "\\" in pattern or not path.parts:
         message = (
@@ -75,7 +107,7 @@ def _inside(pattern: str) -> str:
             "without '..', '~', drive or scheme, such as 'scenes/*.tif'"
         )
         raise ValueError(message)
-    return _matchable(str(path))
+    return _matchable("/".join(parts).removesuffix("/"))
 
 
 def _matchable(pattern: str) -> str:
@@ -103,6 +135,7 @@ def _alone_is_a_list(value: Any) -> Any:  # noqa: ANN401 - whatever the YAML hel
 
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain_name)]
+PathName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_name_in_url)]
 Pattern = Annotated[str, Field(max_length=1024), AfterValidator(_inside)]
 NamePattern = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_few_stars)]
 Patterns = Annotated[
@@ -221,7 +254,7 @@ def _looked_up(bands: Sequence[str | BandSpec], sensor: str | None) -> tuple[Ban
 class Product(Model):
     """One cube to be: which files, which bands, which rules."""
 
-    name: Name = Field(description="Name of the cube; it is written to <recipe>/<name>.zarr.")
+    name: PathName = Field(description="Name of the cube; it is written to <recipe>/<name>.zarr.")
     aliases: tuple[Name, ...] = Field(
         (), max_length=_MOST_NAMES, description="Other names users know it by."
     )
@@ -342,7 +375,7 @@ class Product(Model):
 class Recipe(Model):
     """One area of interest: its sources, and a cube for each product."""
 
-    name: Name = Field(description="Name of the area, such as AOI_2_Vegas.")
+    name: PathName = Field(description="Name of the area, such as AOI_2_Vegas.")
     title: Line | None = Field(None, description="One line for people.")
     source: Place | None = Field(
         None,

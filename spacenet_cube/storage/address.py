@@ -1,7 +1,10 @@
 """Addresses of versioned cubes: ``icechunk+`` before a place, ``#`` and a version after it.
 
-A repository is a folder whose name ends in ``.icechunk``; what follows it in an address is the
-key of an object inside.  An address without such a name is a folder that holds repositories.
+A repository is the first folder whose name ends in ``.icechunk``; what follows it in an address
+is the key of an object inside.  A ``#`` starts a version only after that name or that key: one
+before it is part of a folder's name, as in ``icechunk+s3://bucket/a#b/P.icechunk#v1``.  Inside a
+key, ``#`` and ``%`` are written ``%23`` and ``%25``.  An address without such a name is a folder
+that holds repositories; it has no version, and all of it is the folder's name.
 """
 
 import re
@@ -13,7 +16,9 @@ PREFIX = "icechunk+"
 SUFFIX = ".icechunk"
 """What the name of a repository ends with."""
 
-_WITHIN = re.compile(r"(?P<place>.*?\.icechunk)(?:/(?P<key>[^#]*))?(?:#(?P<version>.+))?")
+_WITHIN = re.compile(
+    r"(?P<place>.*?\.icechunk)(?:/(?P<key>[^#]*))?(?:#(?P<version>.+))?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ class Address:
         'icechunk+file:///cubes/P.icechunk/image/zarr.json#v1'
         """
         place = self.place if "://" in self.place else f"file://{self.place}"
-        key = f"/{self.key}" if self.key else ""
+        escaped = self.key.replace("%", "%25").replace("#", "%23")
+        key = f"/{escaped}" if self.key else ""
         return f"{PREFIX}{place}{key}" + ("" if self.version is None else f"#{self.version}")
 
     @property
@@ -78,9 +84,14 @@ def parse_address(text: str) -> Address:
     Address(place='s3://bucket/AOI/MUL.icechunk', key='', version='v1')
     >>> parse_address("icechunk+s3://bucket/cubes/").place
     's3://bucket/cubes'
+    >>> parse_address("icechunk+s3://bucket/a#b/P.icechunk#v1")
+    Address(place='s3://bucket/a#b/P.icechunk', key='', version='v1')
+    >>> parse_address("icechunk+s3://bucket/cubes#v2")
+    Address(place='s3://bucket/cubes#v2', key='', version=None)
     """
     rest = text.removeprefix(PREFIX).removeprefix("file://").rstrip("/")
     found = _WITHIN.fullmatch(rest)
     if found is None:
         return Address(rest)
-    return Address(found["place"], found["key"] or "", found["version"])
+    key = (found["key"] or "").replace("%23", "#").replace("%25", "%")
+    return Address(found["place"], key, found["version"])

@@ -237,7 +237,7 @@ def remove_keys(below: Location, keys: Iterable[str]) -> None:
         below.bucket.delete([(below / key).key for key in wanted])
         return
     for key in wanted:
-        (below / key).remove()
+        (below / key).remove_object()
 
 
 def remove_empty(folder: Location) -> None:

@@ -12,7 +12,8 @@ from fsspec.implementations.local import LocalFileSystem
 from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.storage.address import Address, is_versioned, parse_address
-from spacenet_cube.storage.location import LOCAL, S3, Location
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.urls import LOCAL, S3, WEB, s3_url, scheme_of, web_url, without_end
 
 
 def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None = None) -> Location:
@@ -47,13 +48,27 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
     text = str(url)
     if is_versioned(text):
         return _versioned(parse_address(text), options)
-    if "://" not in text:
+    scheme = scheme_of(text)
+    if not scheme:
         return Location(str(Path(text).expanduser().absolute()))
+    if scheme in LOCAL:
+        return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
+    own, extra = _sorted_out(options)
+    if scheme in S3:
+        return Location(s3_url(text), own, extra)
+    if scheme == "memory":
+        return Location(without_end(text), own, extra)
+    _refuse_unclear(text)
+    return Location(without_end(web_url(text) if scheme in WEB else text), own, extra)
+
+
+def _refuse_unclear(text: str) -> None:
+    """Refuse a URL with credentials, or with what its scheme may take for more than a name."""
     try:
         parts = urlsplit(text)
     except ValueError as error:
         raise StoreError(f"{text!r} is not a URL: {error}; correct it") from error
-    if parts.password or (parts.username and parts.scheme in {"http", "https", "s3", "s3a"}):
+    if parts.password or (parts.username and parts.scheme in WEB):
         raise StoreError(
             f"the URL for {parts.scheme}://{parts.hostname} carries credentials, which would "
             "end in metadata and logs; take them out and use the AWS profile or environment"
@@ -62,12 +77,13 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
         raise StoreError(
             f"the URL for {parts.scheme}://{parts.hostname} carries a query, which may hold a "
             "signature and would end in metadata and logs; name the folder or bucket itself, and "
-            "use the AWS profile or environment"
+            "use the AWS profile or environment; write %3F for a '?' of a name"
         )
-    if parts.scheme in LOCAL:
-        return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
-    own, extra = _sorted_out(options)
-    return Location(text.rstrip("/"), own, extra)
+    if "#" in text or "?" in text:
+        raise StoreError(
+            f"the URL for {parts.scheme}://{parts.hostname} holds a '#' or '?', at which its name "
+            "would be cut; write %23 or %3F on the web, and give another folder elsewhere"
+        )
 
 
 def _versioned(address: Address, options: StorageOptions | Mapping[str, Any] | None) -> Location:

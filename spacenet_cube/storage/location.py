@@ -1,16 +1,13 @@
 """Locations: a folder or object, local or remote, and every way of reaching it."""
 
 import io
-import os
 import shutil
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import fsspec
@@ -23,6 +20,7 @@ from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.address import Address, is_versioned, parse_address
 from spacenet_cube.storage.clients import s3fs_arguments
 from spacenet_cube.storage.faults import ChangedError, explain
+from spacenet_cube.storage.localfile import write_file
 from spacenet_cube.storage.objects import WholeObjectStore
 from spacenet_cube.storage.pages import Found
 from spacenet_cube.storage.reading import sealed_store
@@ -30,15 +28,17 @@ from spacenet_cube.storage.retrying import persist, settle
 from spacenet_cube.storage.s3 import S3Bucket
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.stream import PartStream
+from spacenet_cube.storage.urls import (
+    LOCAL,
+    S3,
+    WEB,
+    bucket_and_key,
+    refuse_odd_key,
+    scheme_of,
+    web_name,
+    web_part,
+)
 from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
-
-LOCAL = {"", "file", "local"}
-"""Schemes of the local disk."""
-
-S3 = {"s3", "s3a"}
-"""Schemes of S3."""
-
-_WEB = {"http", "https"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Location:
     @property
     def scheme(self) -> str:
         """``s3``, ``memory`` and so on; empty for a local path."""
-        return urlsplit(self.url).scheme if "://" in self.url else ""
+        return scheme_of(self.url)
 
     @cached_property
     def is_local(self) -> bool:
@@ -132,10 +132,10 @@ class Location:
 
     def _arguments(self) -> dict[str, Any]:
         own: dict[str, Any] = s3fs_arguments(self.options) if self.scheme in S3 else {}
-        if self.scheme in _WEB:
+        if self.scheme in WEB:
             wait_s = self.options.timeout_s
             silence = aiohttp.ClientTimeout(total=None, sock_connect=wait_s, sock_read=wait_s)
-            own = {"client_kwargs": {"timeout": silence}}
+            own = {"client_kwargs": {"timeout": silence}, "encoded": True}
         return {"use_listings_cache": False, **own, **self.extra}
 
     @cached_property
@@ -147,15 +147,15 @@ class Location:
 
     @property
     def key(self) -> str:
-        """The location's key in its bucket."""
-        return urlsplit(self.url).path.strip("/")
+        """The location's key in its bucket: all that follows the bucket, as it is."""
+        return bucket_and_key(self.url)[1]
 
     @cached_property
     def bucket(self) -> S3Bucket | None:
         """The way to objects on S3; None where there is none."""
         if self.scheme not in S3 or self.extra:
             return None
-        return S3Bucket(urlsplit(self.url).netloc, self.options)
+        return S3Bucket(bucket_and_key(self.url)[0], self.options)
 
     @cached_property
     def doubts(self) -> bool:
@@ -174,14 +174,17 @@ class Location:
         )
 
     def __truediv__(self, part: str) -> "Location":
-        """A location below this one."""
+        """A location below this one; on the web, the part is percent-encoded."""
         if self.address is not None:
             there = self.address.below(part).url
-            below = Location(there, self.options, self.extra, self.guard)
+            inside = Location(there, self.options, self.extra, self.guard)
             if self.address.is_repository:
-                below.__dict__["_version"] = self
-            return below
-        return Location(f"{self.url.rstrip('/')}/{part}", self.options, self.extra, self.guard)
+                inside.__dict__["_version"] = self
+            return inside
+        # A key of S3 may end in slashes, which are parts of its name.
+        above = self.url.rstrip("/") if self.is_local else self.url
+        below = web_part(part) if self.scheme in WEB else part
+        return Location(f"{above}/{below}", self.options, self.extra, self.guard)
 
     def beside(self, suffix: str) -> "Location":
         """The location of this name with a suffix; of a versioned cube, beside its repository."""
@@ -204,6 +207,7 @@ class Location:
         if self.address is not None:
             return VersionStore(self.fs.store, self.url)
         if self.bucket is not None:
+            refuse_odd_key(self.bucket.name, self.key)
             return WholeObjectStore(self.bucket, self.key, read_only=read_only)
         if not read_only:
             return FsspecStore.from_url(self.url, storage_options=self._arguments())
@@ -248,11 +252,12 @@ class Location:
             return {}
         rows = self._persist(lambda: self.fs.find(self.path, maxdepth=depth, detail=True))
         base = self.path.rstrip("/") + "/"
-        return {
+        found = {
             path.removeprefix(base): (int(info["size"] or 0), etag_of(info))
             for path, info in rows.items()
             if path.startswith(base)
         }
+        return _named(found) if self.scheme in WEB else found
 
     def read_bytes(self) -> bytes:
         """The whole object."""
@@ -357,7 +362,7 @@ class Location:
     def write_bytes(self, content: bytes) -> None:
         """Write the whole object; a local one appears at once or not at all."""
         if self.is_local:
-            _write_file(Path(self.path), content, self.check)
+            write_file(Path(self.path), content, self.check)
             return
         self.check()
         if self.bucket is not None:
@@ -389,40 +394,56 @@ class Location:
         else:
             self._persist(lambda: self.fs.put_file(str(file), self.path))
 
-    def remove(self) -> None:
-        """Remove the location and everything below it, if it is there."""
+    def remove_object(self) -> None:
+        """Remove this one object, if it is there, and nothing below it.
+
+        Raises
+        ------
+        FAULTS
+            If the store refuses or fails, or a local folder is there.
+        """
         self.check()
         if self.bucket is not None:
-            self.bucket.remove(self.key)
+            self.bucket.delete([self.key])
+        elif self.is_local:
+            Path(self.path).unlink(missing_ok=True)
+        else:
+            self._persist(lambda: self._remove_files([self.path]))
+
+    def remove_tree(self) -> None:
+        """Remove the location and everything below it, if it is there.
+
+        Raises
+        ------
+        StoreError
+            If it is a whole bucket or disk.
+        FAULTS
+            If the store refuses or fails.
+        """
+        self._refuse_root()
+        self.check()
+        if self.bucket is not None:
+            self.bucket.remove_tree(self.key)
         elif not self.is_local:
-            if self.exists():
-                self._persist(lambda: self.fs.rm(self.path, recursive=True))
+            # fsspec's own rm takes *, ? and [ in a name for wildcards.
+            self._persist(lambda: self._remove_files(self.fs.find(self.path)))
         elif Path(self.path).is_dir():
             shutil.rmtree(self.path)
         else:
             Path(self.path).unlink(missing_ok=True)
 
+    def _remove_files(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.check()
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(path)
 
-def _write_file(final: Path, content: bytes, check: Callable[[], None]) -> None:
-    """Give a file its name once it is whole and on the disk; an error leaves nothing of it."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    draft = final.with_name(f".{final.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        check()
-        draft.replace(final)
-    except (OSError, StoreError):
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def _refuse_root(self) -> None:
+        """Refuse to remove all that a store holds: no cube is a whole bucket."""
+        if not (self.path if self.bucket is None else self.key).strip("/"):
+            raise StoreError(
+                f"{self.url} is a whole bucket or disk, which is never removed; give a folder in it"
+            )
 
 
 def _unpickled(
@@ -433,6 +454,12 @@ def _unpickled(
     guard: Callable[[], None] | None = None,
 ) -> Location:
     return Location(url, options, unsealed(extra, ticket) or {}, guard)
+
+
+def _named(links: Found) -> Found:
+    """What a web server lists, by the names that its links are of."""
+    names = {link: web_name(link) for link in links}
+    return {name: links[link] for link, name in names.items() if name is not None}
 
 
 def etag_of(info: Mapping[str, Any]) -> str | None:

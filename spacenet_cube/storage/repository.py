@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.exceptions import NoCredentialsError
@@ -21,6 +20,7 @@ from spacenet_cube.core.versions import MAIN, Version, as_time
 from spacenet_cube.errors import MissingExtraError, StoreError
 from spacenet_cube.storage.clients import addresses_by_path, resolved
 from spacenet_cube.storage.forks import ForkGuard
+from spacenet_cube.storage.urls import bucket_and_key, refuse_odd_key
 
 if TYPE_CHECKING:
     import icechunk
@@ -124,7 +124,8 @@ def _storage(place: str, options: StorageOptions) -> "icechunk.Storage":
     ice = library()
     if "://" not in place:
         return ice.local_filesystem_storage(place)  # type: ignore[no-any-return]
-    parts = urlsplit(place)
+    bucket, prefix = bucket_and_key(place)
+    refuse_odd_key(bucket, prefix)
     endpoint, region = resolved(options)
     signing: dict[str, Any] = (
         {"anonymous": True}
@@ -132,8 +133,8 @@ def _storage(place: str, options: StorageOptions) -> "icechunk.Storage":
         else {"get_credentials": partial(credentials, options.profile)}
     )
     return ice.s3_storage(  # type: ignore[no-any-return]
-        bucket=parts.netloc,
-        prefix=parts.path.strip("/"),
+        bucket=bucket,
+        prefix=prefix,
         region=region,
         endpoint_url=endpoint,
         allow_http=endpoint.startswith("http:"),

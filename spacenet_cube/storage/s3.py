@@ -19,6 +19,7 @@ from obstore.store import S3Store
 
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.etags import PIECE_BYTES, proves, tag_of
+from spacenet_cube.storage import verbatim
 from spacenet_cube.storage.clients import (
     KEYRING,
     client,
@@ -31,12 +32,16 @@ from spacenet_cube.storage.faults import FAULTS
 from spacenet_cube.storage.pace import Easing, Pace
 from spacenet_cube.storage.pages import Found, Page, agreed
 from spacenet_cube.storage.retrying import Agree, persist, seen_before, settle
+from spacenet_cube.storage.urls import is_safe_key, refuse_odd_key
 
 _UPLOAD_PART_BYTES = 16 << 20
 _UPLOADS_AT_ONCE = 4
 _UNKNOWN_BYTES = 64 << 20
 _TELLING_BYTES = 1 << 20
 _DELETED_AT_ONCE = 1000
+
+_Answer = tuple[Any, int, str | None]
+"""Bytes, how many were promised, and the tag."""
 
 
 @cache
@@ -108,9 +113,8 @@ class S3Bucket:
         """A part of an object, and the tag of the answer; it is checked by its length alone."""
 
         def once() -> tuple[Any, str | None]:
-            span = (start, start + size_bytes)
-            answer = get(self._client(size_bytes), key, options={"range": span})
-            return _whole(answer.bytes(), size_bytes, key), _tag(answer.meta)
+            content, _, tag = self._get(key, size_bytes, (start, start + size_bytes))
+            return _whole(content, size_bytes, key), tag
 
         return self.persist(key, once)
 
@@ -124,19 +128,29 @@ class S3Bucket:
         """
 
         def once() -> tuple[Any, bool]:
-            options = None if byte_range is None else {"range": byte_range}
-            answer = get(self._client(_UNKNOWN_BYTES), key, options=options)  # type: ignore[arg-type]
-            start, stop = answer.range
-            content = _whole(answer.bytes(), stop - start, key)
+            content, size_bytes, tag = self._get(key, _UNKNOWN_BYTES, byte_range)
             sure = byte_range is not None or not self.doubts
-            return content, sure or proves(_tag(answer.meta), content)
+            return _whole(content, size_bytes, key), sure or proves(tag, content)
 
         return self._settled(key, once)
+
+    def _get(self, key: str, likely_bytes: int, byte_range: Any = None) -> _Answer:  # noqa: ANN401 - obstore's forms
+        """Bytes of one answer, how many it promised, and its tag."""
+        if not is_safe_key(key):
+            content, said = verbatim.read(self._s3fs(), self.name, key, byte_range)
+            return content, int(said["ContentLength"]), _plain(said["ETag"])
+        options = None if byte_range is None else {"range": byte_range}
+        answer = get(self._client(likely_bytes), key, options=options)  # type: ignore[arg-type]
+        start, stop = answer.range
+        return answer.bytes(), stop - start, _tag(answer.meta)
 
     def size_and_etag(self, key: str) -> tuple[int, str | None]:
         """Size of an object in bytes, and its tag."""
 
         def once() -> tuple[int, str | None]:
+            if not is_safe_key(key):
+                said = verbatim.head(self._s3fs(), self.name, key)
+                return int(said["ContentLength"]), _plain(said["ETag"])
             try:
                 meta = head(self._client(0), key)
             except FileNotFoundError:
@@ -150,6 +164,7 @@ class S3Bucket:
 
     def write(self, key: str, content: Any) -> str | None:  # noqa: ANN401 - whatever holds bytes
         """Store an object by one PUT, and make sure that it is what was sent; its tag."""
+        refuse_odd_key(self.name, key)
         # A try is given up early, and the next has twice the time, should all be slow now.
         easing = Easing(self._pace)
 
@@ -177,6 +192,7 @@ class S3Bucket:
 
         That one may be ours all the same: an answer may get lost after the object was stored.
         """
+        refuse_odd_key(self.name, key)
 
         def once() -> str | None:
             up = self._client(len(content), writes=True)
@@ -201,6 +217,7 @@ class S3Bucket:
 
         Each part is tried again by itself.
         """
+        refuse_odd_key(self.name, key)
         size_bytes = file.stat().st_size
         if size_bytes <= _UPLOAD_PART_BYTES:
             self.write(key, file.read_bytes())
@@ -225,13 +242,17 @@ class S3Bucket:
         self.persist(key, once)
 
     def delete(self, keys: list[str]) -> None:
-        """Remove objects, those that are there."""
-        for first in range(0, len(keys), _DELETED_AT_ONCE):
-            some = keys[first : first + _DELETED_AT_ONCE]
+        """Remove objects, those that are there, and nothing below them."""
+        safe = [key for key in keys if is_safe_key(key)]
+        for key in keys:
+            if not is_safe_key(key):
+                self.persist(key, lambda key=key: verbatim.delete(self._s3fs(), self.name, key))  # type: ignore[misc]
+        for first in range(0, len(safe), _DELETED_AT_ONCE):
+            some = safe[first : first + _DELETED_AT_ONCE]
             with suppress(FileNotFoundError, NotFoundError):
                 self.persist(some[0], lambda some=some: delete(self._client(0, writes=True), some))  # type: ignore[misc]
 
-    def remove(self, key: str) -> None:
+    def remove_tree(self, key: str) -> None:
         """Remove an object and everything below it, and make sure that it is gone.
 
         Raises
@@ -239,7 +260,8 @@ class S3Bucket:
         OSError
             If something stays there.
         """
-        self.delete([key] if key else [])
+        assert key, "a whole bucket is never removed"
+        self.delete([key])
         for _ in range(self.options.retries + 1):
             left = list(self.find(key))
             if not left:
