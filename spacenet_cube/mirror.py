@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from spacenet_cube.core.copies import Held, LocalCopy
 from spacenet_cube.core.etags import PIECE_BYTES, part_sizes, tag_of
 from spacenet_cube.core.spans import Span, merge, requests, without
 from spacenet_cube.core.tiff import Structure, TiffError, structure
@@ -39,7 +40,7 @@ class Mirror:
 
     def __init__(self, origin: Location, size_bytes: int, etag: str | None, path: Path) -> None:
         self._origin, self._size_bytes, self._etag = origin, size_bytes, etag
-        self._held: list[Span] = []
+        self._held = Held()
         self._sure: list[Span] = []
         self._lock = threading.Lock()
         self._head_requests = 0
@@ -50,7 +51,11 @@ class Mirror:
     @property
     def held_bytes(self) -> int:
         """Bytes that were fetched."""
-        return sum(stop - start for start, stop in self._held)
+        return self._held.total_bytes
+
+    def copy(self, structure: Structure) -> LocalCopy:
+        """The file as it is now, with the bytes that it holds."""
+        return LocalCopy(str(self.path), structure, self._held)
 
     def read(self, start: int, size_bytes: int) -> bytes:
         """Bytes of a header, fetched a little around where they are not here yet.
@@ -63,13 +68,13 @@ class Mirror:
         stop = min(start + size_bytes, self._size_bytes)
         if start >= stop:
             return b""
-        if without([(start, stop)], self._held):
+        if self._held.missing([(start, stop)]):
             self._head_requests += 1
             if self._head_requests > HEAD_REQUESTS:
                 raise TiffError(f"its header lies in more than {HEAD_REQUESTS} places")
             low = max(0, start - _BEFORE_BYTES) if start else 0
             high = min(max(stop, low + HEAD_BYTES), self._size_bytes)
-            for span in without([(low, high)], self._held):
+            for span in self._held.missing([(low, high)]):
                 self._fetch(span)
                 self._sure = merge([*self._sure, span])
         with self.path.open("rb") as file:
@@ -108,7 +113,7 @@ class Mirror:
             (max(0, start - _BESIDE_BYTES), min(stop + _BESIDE_BYTES, self._size_bytes))
             for start, stop in spans
         )
-        missing = requests(without(wide, self._held), PART_BYTES)
+        missing = requests(self._held.missing(wide), PART_BYTES)
         _each(partial(self._fetch, trusting=True), missing, pool)
         if missing:
             self._check_unchanged()
@@ -118,16 +123,16 @@ class Mirror:
     def _prove(self, pool: Executor) -> None:
         """Make sure of what was fetched: by the origin's tag, or by fetching it once more."""
         everything = [(0, self._size_bytes)]
-        if not without(self._held, self._sure):
+        if not without(self._held.spans, self._sure):
             return
         if part_sizes(self._etag, self._size_bytes):
             if self.held_bytes >= self._size_bytes * _NEARLY_WHOLE:
-                rest = requests(without(everything, self._held), PART_BYTES)
+                rest = requests(self._held.missing(everything), PART_BYTES)
                 _each(partial(self._fetch, trusting=True), rest, pool)
-            if not without(everything, self._held) and self._is_proven():
+            if not self._held.missing(everything) and self._is_proven():
                 self._sure = everything
                 return
-        again = requests(without(self._held, self._sure), PART_BYTES)
+        again = requests(without(self._held.spans, self._sure), PART_BYTES)
         _each(self._agree, again, pool)
         self._sure = merge([*self._sure, *again])
 
@@ -157,7 +162,7 @@ class Mirror:
             file.seek(start)
             file.write(content)
         with self._lock:
-            self._held = merge([*self._held, span])
+            self._held |= [(start, start + len(content))]
 
     def _check_unchanged(self) -> None:
         """Where single answers carry no tag, compare once all have come."""

@@ -15,6 +15,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
+from spacenet_cube.core.copies import LocalCopy
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.scene import Scene
@@ -81,14 +82,14 @@ def _refuse_unreadable(href: str) -> None:
         raise RasterioIOError(f"{href}: {error.strerror}") from error
 
 
-LocalFile = Callable[[Scene, Block], AbstractContextManager[str]]
-"""Give the path of a file that holds a window of a scene."""
+LocalFile = Callable[[Scene, Block], AbstractContextManager[LocalCopy]]
+"""Give a local file that holds a window of a scene."""
 
 
 @contextmanager
-def _in_place(scene: Scene, _within: Block) -> Iterator[str]:
+def _in_place(scene: Scene, _within: Block) -> Iterator[LocalCopy]:
     assert not scene.is_remote, "a remote scene is staged before it is read"
-    yield scene.href
+    yield LocalCopy(scene.href)
 
 
 def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenScene:
@@ -113,9 +114,9 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
     def open_scene(scene: Scene, within: Block) -> Iterator[ReadWindow]:
         with ExitStack() as held:
             held.enter_context(_naming(scene))
-            path = held.enter_context(local(scene, within))
+            copy = held.enter_context(local(scene, within))
             stamp = None if scene.is_remote else refuse_changed(scene)
-            dataset = held.enter_context(open_raster(path))
+            dataset = held.enter_context(open_raster(copy.path))
             _check_unchanged(scene, dataset)
 
             def read(window: Block, out: Samples) -> None:
@@ -126,6 +127,7 @@ def reader(band_indexes: Sequence[int], local: LocalFile = _in_place) -> OpenSce
                         scene=scene.id,
                     )
                 with _naming(scene):
+                    copy.refuse_missing(in_file(window, scene.shape_yx, scene.flip), indexes)
                     if any(scene.flip):
                         _read_flipped(dataset, indexes, scene, window, out)
                     else:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from spacenet_cube.core.copies import LocalCopy
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
@@ -73,7 +74,7 @@ class Stage:
         return {self._plan.scenes[piece.scene - 1].id for piece in unit.pieces}
 
     @contextmanager
-    def local(self, scene: Scene, within: Block) -> Iterator[str]:
+    def local(self, scene: Scene, within: Block) -> Iterator[LocalCopy]:
         """A local file that holds the pixels of a window of a scene.
 
         Parameters
@@ -85,8 +86,8 @@ class Stage:
 
         Yields
         ------
-        str
-            Path of the scene itself where it is local, of its mirror where it is not.
+        LocalCopy
+            The scene itself where it is local, its mirror where it is not.
 
         Raises
         ------
@@ -94,13 +95,13 @@ class Stage:
             If the scene cannot be fetched or has changed.
         """
         if not scene.is_remote:
-            yield scene.href
+            yield LocalCopy(scene.href)
             return
         with self._locks.setdefault(scene.id, threading.Lock()):
-            path = self._filled(scene, within)
-        yield str(path)
+            copy = self._filled(scene, within)
+        yield copy
 
-    def _filled(self, scene: Scene, within: Block) -> Path:
+    def _filled(self, scene: Scene, within: Block) -> LocalCopy:
         origin = locate(scene.href, scene.access)
         try:
             mirror, found = self._held.get(scene.id) or self._mirror(scene)
@@ -120,7 +121,7 @@ class Stage:
                 f"scene {scene.id} cannot be fetched from {scene.href}: {origin.told(error)}",
                 scene=scene.id,
             ) from error
-        return mirror.path
+        return mirror.copy(found)
 
     def _mirror(self, scene: Scene) -> _Held:
         number = next(k for k, each in enumerate(self._plan.scenes, 1) if each.id == scene.id)

@@ -340,8 +340,8 @@ def test_the_mirrors_of_a_worker_stay_within_their_bytes(monkeypatch, tmp_path, 
         for unit in made.units:
             with stage.using(unit):
                 for piece in unit.pieces:
-                    with stage.local(made.scenes[piece.scene - 1], piece.window) as path:
-                        assert Path(path).stat().st_size > 0
+                    with stage.local(made.scenes[piece.scene - 1], piece.window) as copy:
+                        assert Path(copy.path).stat().st_size > 0
             held.append(stage.fetched_bytes)
 
     assert max(held) <= most < sum(scene.size_bytes for scene in made.scenes)
