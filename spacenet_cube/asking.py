@@ -123,9 +123,11 @@ def plans_of(
     from spacenet_cube.building import target_location
     from spacenet_cube.core.plan import plan
     from spacenet_cube.likeness import reference_grid
+    from spacenet_cube.overlap import refuse_inside
     from spacenet_cube.recipes import load_recipe
     from spacenet_cube.scratch import scratch_folder
-    from spacenet_cube.surveying import survey
+    from spacenet_cube.storage import locate
+    from spacenet_cube.surveying import source_location, survey
     from spacenet_cube.terminal import Bars, bars
 
     recipe = load_recipe(name)
@@ -134,6 +136,9 @@ def plans_of(
     if profile is not None:
         wanted = [product.with_profile(profile) for product in wanted]
     staging = target_location(access.staging, access.target) if access.staging else None
+    if scratch is not None and (access.source or recipe.source):
+        source = source_location(recipe, access.source, access.said)
+        refuse_inside("scratch", locate(scratch), source)
     with bars() as shown, scratch_folder(scratch) as folder:
 
         def scenes_of(product: "Product") -> "Survey":

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from spacenet_cube.belongings import refuse_links
+from spacenet_cube.clearing import discard, tidy, unpublish
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import Begun, begun, first_step
 from spacenet_cube.core.inputs import COORDINATES
@@ -24,7 +26,8 @@ from spacenet_cube.core.versions import repository_path
 from spacenet_cube.errors import CubeExistsError, StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, drop_claims, hold
-from spacenet_cube.publish import discard, publish, tidy, unpublish, what_stands
+from spacenet_cube.overlap import refuse_overlap
+from spacenet_cube.publish import publish, what_stands
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch, pool_of, run_all
 from spacenet_cube.scratch import scratch_folder
@@ -145,7 +148,7 @@ def make_way(plan: Plan, cube: Location, wanted: Begun) -> bool:
     StoreError
         If the store refuses or fails, or a build with other settings was begun there.
     """
-    ledger, found = Ledger(cube), what_stands(cube, replace=wanted.replaces)
+    ledger, found = Ledger(cube), what_stands(plan, cube, replace=wanted.replaces)
     step = first_step(cube.url, wanted, found)
     if step == "finish":
         return False
@@ -191,13 +194,33 @@ def check_target(
     _check(plan, cube, begun(plan, replaces=replace))
 
 
+def check_place(plan: Plan, cube: Location) -> None:
+    """Refuse a place that a build may not touch, before anything there is.
+
+    Parameters
+    ----------
+    plan
+        What would be built.
+    cube
+        Where it would be built.
+
+    Raises
+    ------
+    StoreError
+        If it is, contains or lies inside a source, or is a symbolic link.
+    """
+    refuse_overlap(cube, plan.scenes)
+    refuse_links(cube)
+
+
 def _check(plan: Plan, cube: Location, wanted: Begun) -> None:
     """Refuse a build that may not begin; a dead builder's claim on what stands there goes."""
+    check_place(plan, cube)
     try:
         if cube.address is not None:
             check_version(plan, cube, replaces=wanted.replaces)
         else:
-            first_step(cube.url, wanted, what_stands(cube, replace=wanted.replaces))
+            first_step(cube.url, wanted, what_stands(plan, cube, replace=wanted.replaces))
     except CubeExistsError:
         drop_claims(cube)
         raise

@@ -10,7 +10,9 @@ import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
+from uuid import uuid4
 
 _FORMAT = 1
 _LIMIT_BYTES = 1 << 20
@@ -49,7 +51,8 @@ def recall(url: str, size_bytes: int, etag: str | None) -> dict[str, Any] | None
         return None
     try:
         path = _file(url, size_bytes, etag)
-        if path.stat().st_size > _LIMIT_BYTES:
+        about = path.lstat()
+        if about.st_size > _LIMIT_BYTES or not S_ISREG(about.st_mode):
             return None
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -73,6 +76,7 @@ def remember(url: str, size_bytes: int, etag: str | None, facts: dict[str, Any])
     with suppress(OSError):
         path = _file(url, size_bytes, etag)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.partial")
-        draft.write_text(json.dumps({"url": url, "facts": facts}))
+        draft = path.with_suffix(f".{uuid4().hex}.partial")
+        with draft.open("x") as file:
+            file.write(json.dumps({"url": url, "facts": facts}))
         draft.replace(path)

@@ -19,13 +19,13 @@ from spacenet_cube.core.holdings import (
     parsed_object,
 )
 from spacenet_cube.core.manifest import Manifest, parse, place
+from spacenet_cube.core.ownership import is_digest
 from spacenet_cube.errors import StoreError, VerifyError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.storage import FAULTS, Location, entries, is_absence
 
 _SUFFIX = ".jsonl"
 _DIGEST_LENGTH = 64
-_HEXADECIMAL = frozenset("0123456789abcdef")
 _NO_MANIFEST = (
     "the cube has no manifest, as cubes built before there were any: sizes and digests cannot be "
     "checked; build it again to have one"
@@ -70,9 +70,14 @@ def take_inventory(cube: Location, workers: int) -> Inventory:
         If no published cube of ours is there, or the store refuses or fails.
     """
     try:
-        sizes = _sizes(cube)
+        listing = entries(cube)
+        # Nothing is read through a link: it leads out of the cube, and no build makes one.
+        links = {key for key, entry in listing.items() if entry.is_link}
+        sizes = {k: 0 if k in links else e.size_bytes for k, e in sorted(listing.items())}
         beside = _sizes(cube.beside(".manifest"))
-        papers = _papers(cube, (key for key in sizes if _is_document(key)), workers)
+        papers = _papers(
+            cube, (key for key in sizes if _is_document(key) and key not in links), workers
+        )
         _refuse_what_is_no_cube(cube, papers, beside)
         found, content, faults, notes = _believed(cube, papers.get(ROOT), sorted(beside))
     except FAULTS as error:
@@ -148,7 +153,8 @@ def _is_document(key: str) -> bool:
 
 
 def _sizes(where: Location) -> dict[str, int]:
-    return {key: entry.size_bytes for key, entry in sorted(entries(where).items())}
+    found = sorted(entries(where).items())
+    return {key: entry.size_bytes for key, entry in found if not entry.is_link}
 
 
 def _papers(cube: Location, keys: Iterable[str], workers: int) -> dict[str, bytes]:
@@ -249,11 +255,7 @@ def _fitting(
 
 def _names_one(root: dict[str, object] | None) -> bool:
     named = (manifest_entry(root) or {}).get("sha256")
-    return isinstance(named, str) and _is_digest(named)
-
-
-def _is_digest(text: str) -> bool:
-    return len(text) == _DIGEST_LENGTH and set(text) <= _HEXADECIMAL
+    return isinstance(named, str) and is_digest(named)
 
 
 def _unbelievable(
@@ -271,9 +273,9 @@ def _unbelievable(
         if _manifest(cube, name) is None
     ]
     if named is not None and f"{named}{_SUFFIX}" not in beside:
-        where = cube.beside(place(named)).url if _is_digest(named) else f"{folder}/..."
+        where = cube.beside(place(named)).url if is_digest(named) else f"{folder}/..."
         faults.append(Fault(where, "manifest", f"sha256 {named[:_DIGEST_LENGTH]}", "none", REPAIR))
-        if beside or not _is_digest(named):
+        if beside or not is_digest(named):
             told = f"{named[:_DIGEST_LENGTH]}, which is not there"
             faults.append(Fault(ROOT, "document", "the digest of a manifest", told, REBUILD))
     if named is None:

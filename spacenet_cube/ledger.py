@@ -8,12 +8,21 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from typing import Any
 
 from spacenet_cube.core.begun import Begun
+from spacenet_cube.core.ownership import arrays_of, is_ledger, is_task, parse_arrays
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, parse_record
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import FAULTS, Location, entries, remove_keys, write_durably
+from spacenet_cube.storage import (
+    FAULTS,
+    Location,
+    entries,
+    remove_empty,
+    remove_keys,
+    write_durably,
+)
 
 FORMAT = 1
 """Version of ``plan.json``."""
@@ -47,8 +56,9 @@ class Ledger:
             return None
         try:
             facts = json.loads(content)
-            if facts.pop("format") == FORMAT:
-                return Begun(**{name: facts[name] for name in Begun.__slots__})
+            found = Begun(**{name: facts[name] for name in Begun.__slots__})
+            if facts.pop("format") == FORMAT and _is_sound(found):
+                return found
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
         raise StoreError(
@@ -61,17 +71,40 @@ class Ledger:
     def is_there(self) -> bool:
         """Whether anything of a ledger but a lock is there."""
         try:
-            return any(not name.startswith(_LOCK) for name in entries(self.place))
+            return any(not name.startswith(_LOCK) for name in self._names())
         except FAULTS as error:
             raise self._failed("read", error) from error
 
     def begin(self, build: Begun, plan: Plan) -> None:
         """Say what is being built from now on."""
-        facts = {"format": FORMAT, **asdict(build), "details": plan.to_dict()}
-        self.write("plan.json", json.dumps(facts).encode())
+        facts = {"format": FORMAT, **asdict(build), "arrays": arrays_of(plan)}
+        self.write("plan.json", json.dumps({**facts, "details": plan.to_dict()}).encode())
+
+    def arrays(self) -> dict[str, tuple[int, ...]] | None:
+        """Objects along each dimension of every array that was begun, by the array's path.
+
+        Returns
+        -------
+        dict or None
+            None where nothing was begun; empty where the version that began it did not say.
+
+        Raises
+        ------
+        StoreError
+            If the store fails.
+        """
+        content = self._read("plan.json")
+        if content is None:
+            return None
+        try:
+            return parse_arrays(json.loads(content)["arrays"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {}
 
     def records(self) -> dict[str, Record]:
         """Records of finished tasks by name; what cannot be read as one is left out.
+
+        A record counts only under the name of the task that it tells of.
 
         Raises
         ------
@@ -79,17 +112,19 @@ class Ledger:
             If the store fails.
         """
         try:
-            places = [self.place / "done" / key for key in entries(self.place / "done")]
+            names = sorted(self._done())
+            places = [self.place / f"done/{name}.json" for name in names]
             with ThreadPoolExecutor(_READERS, "records") as pool:
                 found = [parse_record(each) for each in pool.map(Location.read_bytes, places)]
         except FAULTS as error:
             raise self._failed("read", error) from error
-        return {record.task: record for record in found if record is not None}
+        pairs = zip(names, found, strict=True)
+        return {name: record for name, record in pairs if record and record.task == name}
 
     def done(self) -> frozenset[str]:
         """Names of the tasks that have a record."""
         try:
-            return frozenset(key.removesuffix(".json") for key in entries(self.place / "done"))
+            return self._done()
         except FAULTS as error:
             raise self._failed("read", error) from error
 
@@ -109,11 +144,22 @@ class Ledger:
         tuple of bytes and dict of str to str, or None
             The root document of the published cube, and the tasks whose objects may not be
             that cube's any more, with the kind of each.
+
+        Raises
+        ------
+        StoreError
+            If the store fails, or what is there cannot be understood.
         """
         root, spoilt = self._read("base.json"), self._read("spoilt.json")
         if root is None or spoilt is None:
             return None
-        return root, dict(json.loads(spoilt))
+        try:
+            return root, {str(name): str(kind) for name, kind in json.loads(spoilt).items()}
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise StoreError(
+                f"{(self.place / 'spoilt.json').url} is not as this version writes it, so that "
+                "update cannot be continued; build the cube with --replace (replace=True)"
+            ) from error
 
     def write_base(self, root: bytes, spoilt: Mapping[str, str]) -> None:
         """Say what an update begins from, before any of it is touched."""
@@ -136,14 +182,25 @@ class Ledger:
             self._remove(["failed.json"])
 
     def clear(self) -> None:
-        """Remove all but the lock, ``plan.json`` last."""
+        """Remove all that it wrote but the lock, ``plan.json`` last; foreign files stay."""
         try:
-            names = [name for name in entries(self.place) if not name.startswith(_LOCK)]
+            names = [name for name in self._names() if not name.startswith(_LOCK)]
             remove_keys(self.place, [name for name in names if name != "plan.json"])
             remove_keys(self.place, [name for name in names if name == "plan.json"])
-            (self.place / "done").remove_tree()
+            remove_empty(self.place / "done")
         except FAULTS as error:
             raise self._failed("clear", error) from error
+
+    def _names(self) -> list[str]:
+        """Names of its objects, the lock's included; others and links are left out."""
+        found = entries(self.place).items()
+        return [name for name, entry in found if is_ledger(name) and not entry.is_link]
+
+    def _done(self) -> frozenset[str]:
+        """Names of the tasks that have a file."""
+        found = (name.removeprefix("done/") for name in self._names() if name.startswith("done/"))
+        tasks = (name.removesuffix(".json") for name in found)
+        return frozenset(name for name in tasks if is_task(name))
 
     def write(self, name: str, content: bytes) -> None:
         """Store one of its objects.
@@ -177,6 +234,15 @@ class Ledger:
             f"{self.place.url}, the ledger of the build, cannot be {_PAST[what]}: "
             f"{self.cube.told(error)}; mend the store, then run the same command again"
         )
+
+
+def _is_sound(found: Begun) -> bool:
+    """Whether what was read back has the types that it was written with."""
+    facts: dict[str, Any] = asdict(found)
+    texts = (facts["build"], facts["plan"], facts["settings"])
+    counts = facts["tasks"].values() if isinstance(facts["tasks"], dict) else (None,)
+    wanted = [*((text, str) for text in texts), *((count, int) for count in counts)]
+    return all(type(fact) is kind for fact, kind in [*wanted, (facts["replaces"], bool)])
 
 
 _PAST = {"read": "read", "write": "written", "clear": "cleared"}

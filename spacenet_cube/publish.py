@@ -6,10 +6,11 @@ was written was compared with what is there, and removed first when a cube is re
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from spacenet_cube.belongings import ownership, refuse_occupied, refuse_taken
 from spacenet_cube.core.begun import Begun, Found
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.foreign import unsound
@@ -23,6 +24,7 @@ from spacenet_cube.core.manifest import (
     root_digest,
     with_manifest,
 )
+from spacenet_cube.core.ownership import Ownership, is_digest
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Entry, Written
 from spacenet_cube.errors import CubeExistsError, StoreError, VerifyError
@@ -33,7 +35,6 @@ ROOT = "zarr.json"
 
 _NAMED = 3
 _WRITERS = 8
-_DRAFT = ".partial"
 
 
 def is_published(cube: Location) -> bool:
@@ -50,11 +51,13 @@ def is_published(cube: Location) -> bool:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
 
 
-def what_stands(cube: Location, *, replace: bool) -> Found:
+def what_stands(plan: Plan, cube: Location, *, replace: bool) -> Found:
     """Look at a place where a cube shall be built.
 
     Parameters
     ----------
+    plan
+        What shall be built.
     cube
         Where the cube shall be.
     replace
@@ -67,12 +70,21 @@ def what_stands(cube: Location, *, replace: bool) -> Found:
 
     Raises
     ------
+    CubeExistsError
+        If an object that no build wrote is where this one has to write.
     StoreError
         If the store refuses to say, or a build was begun there by another version.
     """
     root, ledger = read_root(cube), Ledger(cube)
     try:
-        objects = root is None and bool(entries(cube))
+        objects = False
+        owned = ownership(cube, root)
+        if root is None or replace:
+            listing = entries(cube)
+            refuse_occupied(plan, cube, owned, listing)
+            objects = root is None and bool(owned.own(listing))
+        elif not owned.names(ROOT):
+            refuse_taken(cube, [ROOT])
     except FAULTS as error:
         raise StoreError(f"{cube.url} cannot be reached: {cube.told(error)}") from error
     return Found(
@@ -168,56 +180,6 @@ def root_attributes(cube: Location, root: bytes) -> dict[str, Any]:
     return attributes
 
 
-def discard(cube: Location, begin: Callable[[], None]) -> None:
-    """Remove a cube and all that lies beside it but its lock, the root's document first.
-
-    Parameters
-    ----------
-    cube
-        Where the cube is.
-    begin
-        Says what is built instead, before the bulk is removed: so that whoever stops in
-        the middle leaves a build that was begun, and not a heap that nobody knows.
-
-    Raises
-    ------
-    StoreError
-        If the store refuses or fails.
-    """
-    try:
-        (cube / ROOT).remove_object()
-        Ledger(cube).clear()
-        begin()
-        cube.remove_tree()
-        cube.beside(".manifest").remove_tree()
-    except FAULTS as error:
-        raise StoreError(
-            f"{cube.url} cannot be cleared: {cube.told(error)}; then build again"
-        ) from error
-
-
-def unpublish(cube: Location) -> None:
-    """Take every document of a cube away, the root's first, and leave its pixels.
-
-    Parameters
-    ----------
-    cube
-        Where the cube is.
-
-    Raises
-    ------
-    StoreError
-        If the store refuses or fails.
-    """
-    try:
-        (cube / ROOT).remove_object()
-        remove_keys(cube, [key for key in entries(cube) if key.split("/")[-1] == ROOT])
-    except FAULTS as error:
-        raise StoreError(
-            f"{cube.url} cannot be unpublished: {cube.told(error)}; then build again"
-        ) from error
-
-
 def published_manifest(cube: Location, root: bytes) -> Manifest:
     """The manifest that a cube's root names.
 
@@ -239,7 +201,9 @@ def published_manifest(cube: Location, root: bytes) -> Manifest:
         If it is not there, or not the one that was named.
     """
     try:
-        digest = str(json.loads(root)["attributes"]["spacenet_cube"][ENTRY]["sha256"])
+        named = json.loads(root)["attributes"]["spacenet_cube"][ENTRY]["sha256"]
+        # Nothing but a digest is looked for: it becomes part of a path.
+        digest = named if is_digest(named) else "no digest"
         found = parse(cube.beside(place(digest)).read_bytes())
     except (*FAULTS, ValueError, KeyError, TypeError, VerifyError) as error:
         raise StoreError(
@@ -278,14 +242,15 @@ def publish(plan: Plan, cube: Location, objects: Iterable[Written]) -> None:
     small = {f"{path}/{ROOT}": as_stored(document) for path, document in documents}
     try:
         wanted = {one.key: one for one in written}
-        _compare(cube, wanted, also=small)
+        owned = ownership(cube, None)
+        _compare(cube, owned, wanted, also=small)
         with ThreadPoolExecutor(_WRITERS, "documents") as pool:
             done = pool.map(lambda key: write_durably(cube / key, small[key]), small)
             deque(done, maxlen=0)
         for key, content in small.items():
             stored = Stored.of(key, content)
             wanted[key] = Written(stored.key, stored.size_bytes, stored.sha256)
-        _compare(cube, wanted)
+        _compare(cube, owned, wanted)
         made = manifest(plan.digest, root, (one.stored for one in wanted.values()))
         write_durably(cube.beside(place(made.digest)), made.content)
         stands = create(cube / ROOT, as_stored(with_manifest(root, made)))
@@ -305,11 +270,13 @@ def as_stored(document: object) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode()
 
 
-def _compare(cube: Location, wanted: Mapping[str, Written], *, also: Iterable[str] = ()) -> None:
-    """Compare records with a listing, and remove what no record knows."""
+def _compare(
+    cube: Location, owned: Ownership, wanted: Mapping[str, Written], *, also: Iterable[str] = ()
+) -> None:
+    """Compare records with a listing, and remove what builds wrote that no record knows."""
     listing = entries(cube)
     refuse_lost(cube.url, wanted, listing)
-    remove_keys(cube, set(listing) - set(wanted) - set(also))
+    remove_keys(cube, owned.own(listing) - set(wanted) - set(also) - {ROOT})
 
 
 def refuse_lost(url: str, wanted: Mapping[str, Written], listing: Mapping[str, Entry]) -> None:
@@ -344,57 +311,3 @@ def _difference(wanted: Written, found: Entry | None) -> str:
     if found.size_bytes != wanted.size_bytes:
         return f"{wanted.key} has {found.size_bytes:,} bytes and not {wanted.size_bytes:,}"
     return f"{wanted.key} has the tag {found.etag} and not {wanted.etag}"
-
-
-def drop_drafts(cube: Location, known: Manifest) -> bool:
-    """Remove what was begun to be written beside objects of a cube, and never got their names.
-
-    Parameters
-    ----------
-    cube
-        Where the cube is; this process holds its lock.
-    known
-        What belongs to it.
-
-    Returns
-    -------
-    bool
-        Whether there were any.
-
-    Raises
-    ------
-    FAULTS
-        If the store refuses or fails.
-    """
-    drafts = {key for key in entries(cube) if key.endswith(_DRAFT)} - set(known.by_key)
-    remove_keys(cube, drafts)
-    return bool(drafts)
-
-
-def tidy(cube: Location) -> None:
-    """Remove what a published cube has no use for: old manifests, drafts, and the ledger.
-
-    Parameters
-    ----------
-    cube
-        Where the cube is.
-
-    Raises
-    ------
-    StoreError
-        If the store refuses or fails.
-    """
-    root = read_root(cube)
-    assert root is not None, "only a published cube is tidied"
-    known = published_manifest(cube, root)
-    try:
-        drop_drafts(cube, known)
-        named = place(known.digest).removeprefix(".manifest/")
-        beside = cube.beside(".manifest")
-        remove_keys(beside, set(entries(beside)) - {named})
-    except FAULTS as error:
-        raise StoreError(
-            f"{cube.url} is published, but what is left of its build cannot be removed: "
-            f"{cube.told(error)}; run the same command again to do so"
-        ) from error
-    Ledger(cube).clear()

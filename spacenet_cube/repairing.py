@@ -13,6 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from spacenet_cube.belongings import ownership, refuse_links, refuse_taken
+from spacenet_cube.clearing import drop_drafts
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.difference import difference
 from spacenet_cube.core.findings import Verification
@@ -25,17 +27,17 @@ from spacenet_cube.core.holdings import (
     stored_form,
 )
 from spacenet_cube.core.manifest import Manifest, Stored, manifest, place, with_manifest
+from spacenet_cube.core.ownership import has_form, occupied
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.remaking import Remake, documents, remakes
 from spacenet_cube.errors import RecipeError, StoreError, VerifyError
 from spacenet_cube.inventory import read_or_none, take_inventory
 from spacenet_cube.locking import hold
-from spacenet_cube.publish import drop_drafts
 from spacenet_cube.running import each_of
 from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Location, locate, write_durably
+from spacenet_cube.storage import FAULTS, Location, entries, locate, write_durably
 from spacenet_cube.verifying import located, verify
 from spacenet_cube.working import build_overview, build_unit
 from spacenet_cube.write import write_coordinates
@@ -138,6 +140,7 @@ def repair(
             f"{where.url} is a versioned cube, whose versions never change; let readers see a "
             "sound one by 'spacenet-cube rollback', or make a new one by 'build --replace'"
         )
+    refuse_links(where)
     look = partial(
         verify, cube, level, workers=count, storage_options=storage_options, progress=progress
     )
@@ -228,6 +231,13 @@ def _objects_anew(
     """Make damaged objects once more, pixels before documents and the root last."""
     assert held.manifest is not None, "asked of a cube with a manifest"
     damaged = {fault.key for fault in before.faults if fault.kind not in _KEPT}
+    strange = sorted(key for key in held.manifest.by_key if not has_form(key))
+    if strange:
+        raise VerifyError(
+            f"the manifest of {cube.url} names {strange[0][:80]!a}, which no build writes, so it "
+            f"was changed; {_REPLACE}"
+        )
+    _refuse_taken(cube, held, damaged)
     chunks = [k for k in damaged if k in held.manifest.by_key and not k.endswith(ROOT)]
     # Told before anything is written: a document that cannot be made is no reason to begin.
     papers = dict(_documents(plan, held, damaged))
@@ -243,6 +253,16 @@ def _objects_anew(
         _put(cube, key, content)
         written[key] = len(content)
     return written
+
+
+def _refuse_taken(cube: Location, held: Holdings, damaged: set[str]) -> None:
+    """Refuse to write where a foreign object is in the way."""
+    try:
+        foreign = ownership(cube, held.papers.get(ROOT)).foreign(entries(cube))
+    except FAULTS as error:
+        raise _failed(cube, error) from error
+    assert held.manifest is not None, "asked of a cube with a manifest"
+    refuse_taken(cube, occupied(foreign, damaged & {*held.manifest.by_key, ROOT}))
 
 
 def _documents(plan: Plan, held: Holdings, damaged: set[str]) -> Iterator[tuple[str, bytes]]:

@@ -5,6 +5,7 @@ is whole, so that work that was interrupted is found and continued.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,21 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from spacenet_cube.core.members import RASTERS, Entry, RefusedError
+from spacenet_cube.core.members import RASTERS, Entry, RefusedError, strays
 from spacenet_cube.listing import SourceFile
-from spacenet_cube.storage import FAULTS, Location, name_of
+from spacenet_cube.storage import (
+    FAULTS,
+    Location,
+    entries,
+    name_of,
+    remove_empty,
+    remove_keys,
+)
 
 _COPY_BYTES = 1 << 20
 _DONE = "complete.json"
+_FILE = re.compile(r"[0-9]{5,6}\.[a-z]{3,4}")
+_OWN = re.compile(rf"{_FILE.pattern}|complete\.json|\.{_FILE.pattern}(\.[0-9a-f]{{32}})?\.partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +115,10 @@ class Shelf:
             )
         suffix = PurePosixPath(entry.name).suffix.lower()
         draft = self._local / f".{number:05d}{suffix}.partial"
+        # What an earlier attempt left, or a link, is never written into.
+        draft.unlink(missing_ok=True)
         try:
-            with draft.open("wb") as target:
+            with draft.open("xb") as target:
                 digest, size_bytes = _digest(content, target)
             if size_bytes != entry.size_bytes:
                 raise RefusedError(
@@ -132,11 +144,10 @@ class Shelf:
         self._write(_DONE, [_row(member) for member in members])
 
     def clear(self) -> None:
-        """Remove every member and record."""
-        if self._place.is_local:
-            shutil.rmtree(self._local, ignore_errors=True)
-        else:
-            self._place.remove_tree()
+        """Remove every member and record; foreign files stay."""
+        own = {key for key in entries(self._place) if _OWN.fullmatch(key)}
+        remove_keys(self._place, own)
+        remove_empty(self._place)
 
     def check_space(self, size_bytes: int) -> None:
         """Refuse a member that does not fit on the local disk.
@@ -157,6 +168,8 @@ class Shelf:
         try:
             if not member.place.is_local:
                 return member.place.size_and_etag()[0] == member.size_bytes
+            if Path(member.place.path).is_symlink():
+                return False
             with Path(member.place.path).open("rb") as file:
                 return _digest(file)[0] == member.sha256
         except FAULTS:
@@ -164,7 +177,9 @@ class Shelf:
 
     def _member(self, row: Any) -> Member | None:  # noqa: ANN401 - whatever the record held
         try:
-            name = PurePosixPath(str(row["file"])).name
+            name = str(row["file"])
+            if not _FILE.fullmatch(name) or strays(str(row["name"])):
+                return None
             place = self._place / name
             return Member(str(row["name"]), place, int(row["size_bytes"]), str(row["sha256"]))
         except (KeyError, TypeError, ValueError):

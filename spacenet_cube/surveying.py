@@ -33,6 +33,7 @@ from spacenet_cube.listing import (
     list_sources,
     one_a_tile,
 )
+from spacenet_cube.overlap import refuse_inside
 from spacenet_cube.pinning import Stamp, pinned, stamp_of
 from spacenet_cube.scratch import interpreter_scratch
 from spacenet_cube.shelf import Member
@@ -125,10 +126,16 @@ def survey(
     """
     wanted = recipe.product(product) if isinstance(product, str) else product
     where = source_location(recipe, source, source_options)
+    kept = _staging(staging)
+    if kept is not None:
+        refuse_inside("staging", kept, where)
     listing = list_sources(wanted, where)
-    put = _Unpacking(where, _staging(staging), scratch or interpreter_scratch(), progress)
+    put = _Unpacking(where, kept, scratch or interpreter_scratch(), progress)
     rasters, copies = _rasters(wanted, listing, put)
     scenes, failed = _read_headers(rasters, where.options, progress)
+    scenes = [
+        replace(scene, source=where.path if where.is_local else where.url) for scene in scenes
+    ]
     what = f"{recipe.name} {wanted.name} at {where.url}"
     if failed:
         # How many there are is known once all can be read.

@@ -12,16 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.building import Means, carry_out, cube_location, make_way, runner
+from spacenet_cube.belongings import ownership, refuse_occupied
+from spacenet_cube.building import (
+    Means,
+    carry_out,
+    check_place,
+    cube_location,
+    make_way,
+    runner,
+)
+from spacenet_cube.clearing import tidy, unpublish
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import begun
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.progress import Progress
+from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import hold
-from spacenet_cube.publish import published_manifest, read_root, root_attributes, tidy, unpublish
-from spacenet_cube.storage import Location
+from spacenet_cube.publish import published_manifest, read_root, root_attributes
+from spacenet_cube.storage import FAULTS, Location, entries
 from spacenet_cube.versioning import update_version
 
 
@@ -110,6 +120,7 @@ def update(
         unpublished, and what is done is kept.
     """
     cube = cube_location(plan, to, target_options)
+    check_place(plan, cube)
     means = Means(workers or os.cpu_count() or 1, executor, scratch, progress)
     if cube.address is not None:
         run = runner(plan, cube, means)
@@ -139,11 +150,19 @@ def _begin(plan: Plan, cube: Location) -> Difference | None:
     found = difference(plan, root_attributes(cube, root))
     published_manifest(cube, root)
     if not _is_current(plan, cube, found):
+        _refuse_occupied(plan, cube, root)
         ledger.clear()
         ledger.write_base(root, {})
         ledger.begin(begun(plan), plan)
         unpublish(cube)
     return found
+
+
+def _refuse_occupied(plan: Plan, cube: Location, root: bytes) -> None:
+    try:
+        refuse_occupied(plan, cube, ownership(cube, root), entries(cube))
+    except FAULTS as error:
+        raise StoreError(f"{cube.url} cannot be listed: {cube.told(error)}") from error
 
 
 def _is_current(plan: Plan, cube: Location, found: Difference) -> bool:

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from spacenet_cube.belongings import tell_foreign
 from spacenet_cube.core.begun import Begun, Found, Step, begun
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.manifest import Stored, manifest, place, with_manifest
+from spacenet_cube.core.ownership import Ownership, arrays_of
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, Written
 from spacenet_cube.core.versions import BUILDING, branch_of, facts_of, message_of, version_step
@@ -321,7 +323,9 @@ def _publish(plan: Plan, draft: Draft, objects: list[Written]) -> None:
             wanted[key] = Written(stored.key, stored.size_bytes, stored.sha256)
         listing = draft.entries()
         refuse_lost(cube.url, wanted, listing)
-        draft.remove(set(listing) - set(wanted) - {ROOT})
+        owned = Ownership(frozenset({ROOT}), arrays_of(plan))
+        draft.remove(owned.own(listing) - set(wanted) - {ROOT})
+        tell_foreign(cube, owned, listing)
         made = manifest(plan.digest, root, (one.stored for one in wanted.values()))
         write_durably(cube.beside(place(made.digest)), made.content)
         draft.put({ROOT: as_stored(with_manifest(root, made))})

@@ -21,7 +21,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"compat", "errors", "version"}),
     frozenset({"core"}),
     frozenset({"heap", "storage", "scratch"}),
-    frozenset({"ledger", "locking"}),
+    frozenset({"ledger", "locking", "overlap"}),
+    frozenset({"belongings"}),
     frozenset(
         {
             "accessor",
@@ -68,7 +69,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "write",
         }
     ),
-    frozenset({"estimating", "resuming", "working"}),
+    frozenset({"clearing", "estimating", "resuming", "working"}),
     frozenset({"desk"}),
     frozenset({"distributing", "versioning"}),
     frozenset({"building"}),

@@ -241,15 +241,15 @@ def test_an_unpublished_cube_cannot_be_opened(corpus, tmp_path):
     ]
 
 
-def test_what_no_build_left_is_never_removed_unasked(corpus, tmp_path):
+def test_what_no_build_left_is_kept_and_named(corpus, tmp_path, caplog):
     recipe = sc.load_recipe("AOI_2_Vegas")
     planned = sc.plan(recipe, "MUL", sc.survey(recipe, "MUL", source=corpus))
     precious = tmp_path / planned.cube_path / "thesis.txt"
     precious.parent.mkdir(parents=True)
     precious.write_text("the only copy")
 
-    with pytest.raises(sc.CubeExistsError, match=r"no build left .*--replace"):
-        sc.build(planned, tmp_path)
-
+    for replace in (False, True):
+        caplog.clear()
+        assert xr.open_zarr(sc.build(planned, tmp_path, replace=replace)).image.shape[0] == 8
+        assert "thesis.txt" in caplog.text
     assert precious.read_text() == "the only copy"
-    assert xr.open_zarr(sc.build(planned, tmp_path, replace=True)).image.shape[0] == 8

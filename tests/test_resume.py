@@ -269,8 +269,8 @@ def test_a_build_that_was_stopped_after_publishing_is_tidied_up(source, wanted, 
     url = sc.build(plan, tmp_path / "out")
     ledger = Ledger(locate(url))
     ledger.begin(begun(plan), plan)
-    (Path(url) / "image" / "0.abc.partial").write_bytes(b"draft")
-    (Path(f"{url}.manifest") / "old.jsonl").write_bytes(b"")
+    (Path(url) / f"image/c/0/0/0.{'a' * 32}.partial").write_bytes(b"draft")
+    (Path(f"{url}.manifest") / f"{'a' * 64}.jsonl").write_bytes(b"")
 
     assert sc.build(plan, tmp_path / "out") == url
     assert content(url) == wanted

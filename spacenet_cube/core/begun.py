@@ -58,7 +58,7 @@ class Found:
     """Whether anything of a ledger is beside it."""
 
     objects: bool
-    """Whether anything else is there."""
+    """Whether objects of a cube are there without a root document and a ledger."""
 
 
 def begun(plan: Plan, *, replaces: bool = False) -> Begun:
@@ -137,7 +137,9 @@ def first_step(url: str, wanted: Begun, found: Found) -> Step:
         )
     if found.objects:
         return _discard(
-            wanted, f"{url} holds something that no build left there, and building would remove it"
+            wanted,
+            f"{url} holds objects of a cube whose root document is gone, and building would "
+            "remove them",
         )
     return "begin"
 

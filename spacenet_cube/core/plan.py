@@ -314,8 +314,10 @@ def _quad(block: Block) -> list[int]:
 
 def scene_facts(scene: Scene) -> dict[str, Any]:
     """A scene as plain values, without the place and the time it was found at."""
-    facts = asdict(replace(scene, href="")) | {"transform": list(tuple(scene.transform)[:6])}
-    del facts["href"], facts["access"], facts["modified"], facts["modified_ns"]
+    facts = asdict(replace(scene, href="", source="")) | {
+        "transform": list(tuple(scene.transform)[:6])
+    }
+    del facts["href"], facts["source"], facts["access"], facts["modified"], facts["modified_ns"]
     if scene.sha256 is None:
         del facts["sha256"]
     if not any(scene.flip):

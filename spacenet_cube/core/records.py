@@ -25,6 +25,9 @@ class Entry:
     etag: str | None = None
     """The store's tag, where the store has tags."""
 
+    is_link: bool = False
+    """Whether it is a symbolic link, which no build makes."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Written:
@@ -66,7 +69,7 @@ class Written:
         False
         """
         found = listing.get(self.key)
-        if found is None or found.size_bytes != self.size_bytes:
+        if found is None or found.is_link or found.size_bytes != self.size_bytes:
             return False
         return self.etag is None or found.etag is None or found.etag == self.etag
 

@@ -106,6 +106,10 @@ class Scene:
     access: StorageOptions = field(default_factory=StorageOptions)
     """How `href` is reached; holds no secret, and is no part of what the scene is."""
 
+    source: str = ""
+    """Folder or URL that `key` is relative to; empty where not known.  Like `href` it is no part
+    of what the scene is."""
+
     @property
     def is_remote(self) -> bool:
         """Whether the file must be fetched before it is read."""

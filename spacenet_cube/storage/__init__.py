@@ -7,6 +7,7 @@ description, so that they never disagree.
 from spacenet_cube.storage.address import is_versioned
 from spacenet_cube.storage.arrays import array_settings
 from spacenet_cube.storage.behind import Behind
+from spacenet_cube.storage.clients import resolved
 from spacenet_cube.storage.draft import Draft, Fork
 from spacenet_cube.storage.durable import (
     create,
@@ -19,7 +20,7 @@ from spacenet_cube.storage.durable import (
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.forks import is_forked
 from spacenet_cube.storage.locating import from_environment, locate
-from spacenet_cube.storage.location import Location, etag_of, name_of
+from spacenet_cube.storage.location import S3, Location, etag_of, name_of
 from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.repository import MovedError, Repository
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
@@ -27,6 +28,7 @@ from spacenet_cube.storage.unread import UnreadStore
 
 __all__ = [
     "FAULTS",
+    "S3",
     "Behind",
     "DiskError",
     "Draft",
@@ -50,6 +52,7 @@ __all__ = [
     "name_of",
     "remove_empty",
     "remove_keys",
+    "resolved",
     "scrubbed",
     "sealed",
     "settle",

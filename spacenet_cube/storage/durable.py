@@ -8,9 +8,11 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISLNK
 from uuid import uuid4
 
 from spacenet_cube.core.records import Entry
+from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.faults import FAULTS
 from spacenet_cube.storage.location import Location
 
@@ -182,7 +184,8 @@ def entries(below: Location) -> dict[str, Entry]:
     Returns
     -------
     dict of str to Entry
-        By key below the location; empty where nothing is there.
+        By key below the location; empty where nothing is there.  A symbolic link to a folder
+        is one entry, and what is behind it is not listed.
 
     Raises
     ------
@@ -196,12 +199,15 @@ def entries(below: Location) -> dict[str, Entry]:
 
 def _files(root: Path) -> dict[str, Entry]:
     found = {}
-    for folder, _, names in os.walk(root, onerror=_raise):
-        for name in names:
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        linked = [name for name in folders if Path(folder, name).is_symlink()]
+        for name in [*names, *linked]:
             path = Path(folder, name)
             # Drafts of others are renamed while one looks: what is gone is not there.
             with suppress(FileNotFoundError):
-                found[path.relative_to(root).as_posix()] = Entry(path.lstat().st_size)
+                about = path.lstat()
+                entry = Entry(about.st_size, is_link=S_ISLNK(about.st_mode))
+                found[path.relative_to(root).as_posix()] = entry
     return found
 
 
@@ -225,8 +231,13 @@ def remove_keys(below: Location, keys: Iterable[str]) -> None:
     ------
     FAULTS
         If the store refuses or fails.
+    StoreError
+        If a key leads outside.
     """
     wanted = sorted(keys)
+    for key in wanted:
+        if not {"", ".", ".."}.isdisjoint(key.split("/")):
+            raise StoreError(f"{key[:80]!a} leads outside of {below.url}, so it is not removed")
     if below.is_local:
         for key in wanted:
             below.check()

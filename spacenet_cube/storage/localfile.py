@@ -1,10 +1,10 @@
 """Local files that appear at once or not at all."""
 
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from spacenet_cube.errors import StoreError
 
@@ -29,7 +29,7 @@ def write_file(final: Path, content: bytes, check: Callable[[], None]) -> None:
         If ``check`` does.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft = final.with_name(f".{final.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    draft = final.with_name(f".{final.name}.{uuid4().hex}.partial")
     try:
         with draft.open("wb") as file:
             file.write(content)
