@@ -72,6 +72,7 @@ def plan_of(
 ) -> Iterator[tuple["Plan | None", "Tell | None"]]:
     """The plan that a cube was built by, made anew; none where no cube is given."""
     from spacenet_cube.inventory import origin
+    from spacenet_cube.recipes import bundled_recipes
     from spacenet_cube.terminal import Bars, bars
     from spacenet_cube.verifying import located
 
@@ -80,6 +81,12 @@ def plan_of(
             yield None, Bars(shown, "verify").tell
         return
     told = origin(located(cube, access.to_read))
+    # What a cube says of itself may be a path to anything.
+    if name is None and told.recipe not in bundled_recipes():
+        raise RecipeError(
+            f"{cube} says that it was built from recipe {told.recipe[:60]!a}, which is none of the "
+            "bundled ones; give the recipe file with --recipe"
+        )
     wanted = (name or told.recipe, [told.product], profile or told.profile)
     pinned = replace(access, pin=told.pinned)
     with plans_of(*wanted, scratch, pinned, area) as (planned, shown):

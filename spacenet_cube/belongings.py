@@ -161,7 +161,8 @@ def refuse_taken(cube: Location, taken: Iterable[str]) -> None:
     CubeExistsError
         If there are.
     """
-    names = shown(taken, [])
+    keys = tuple(taken)
+    names = shown(keys, keys)
     if names:
         raise CubeExistsError(
             f"{cube.url} holds objects that no build left there, where this one has to write "
