@@ -162,7 +162,7 @@ def build_command(
     to: TargetOption = "cubes",
     workers: WorkersOption = None,
     profile: ProfileOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Discard what stands there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing cube.")] = False,
     update_only: Annotated[
         bool, typer.Option("--update", help="Rebuild only what changed in the sources.")
     ] = False,
