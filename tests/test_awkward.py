@@ -81,7 +81,7 @@ def test_an_average_that_hits_nodata_moves_by_the_least_step(tmp_path):
     samples = np.tile(np.asarray([[-0.5, 0.5], [0.5, -0.5]], np.float32), (12, 12))[None]
     write(tmp_path / "a.tif", samples)
 
-    url = cube_of(recipe(tmp_path), tmp_path / "out")
+    url = cube_of(recipe(tmp_path), tmp_path.parent / f"{tmp_path.name}.out")
 
     half = sc.open_cube(url, level=1)
     assert half.spacenet.valid.values.all()
@@ -123,7 +123,7 @@ def test_a_raster_that_moved_since_the_survey_is_an_error(tmp_path):
     write(tmp_path / "a.tif", np.ones((1, 8, 8), "uint8"), transform=moved)
 
     with pytest.raises(sc.SourceError, match="not the one that was surveyed"):
-        sc.build(planned, tmp_path / "out")
+        sc.build(planned, tmp_path.parent / f"{tmp_path.name}.out")
 
 
 @pytest.mark.parametrize("shard", ["17", "51"])
@@ -146,7 +146,7 @@ def test_a_pattern_may_begin_with_a_dot_and_exclude_may_stand_alone(tmp_path):
 
 def test_a_cube_of_nameless_bands_gets_a_grey_picture(tmp_path):
     write(tmp_path / "a.tif", np.arange(2 * 40 * 50, dtype="uint16").reshape(2, 40, 50))
-    url = cube_of(recipe(tmp_path, "b1, b2"), tmp_path / "out")
+    url = cube_of(recipe(tmp_path, "b1, b2"), tmp_path.parent / f"{tmp_path.name}.out")
 
     picture = sc.quicklook(url, tmp_path / "p.png", size_px=100)
 

@@ -144,8 +144,8 @@ products:
 def test_every_pixel_stands_on_its_own_row_and_column(tmp_path, profile):
     sizes = {(0, 0): (70, 90), (0, 90): (70, 41), (70, 0): (33, 90), (70, 90): (20, 38)}
     for (row, col), shape_yx in sizes.items():
-        write_coordinates(tmp_path / f"t_{row}_{col}.tif", row, col, shape_yx)
-    recipe = sc.parse_recipe(COORDINATES.format(source=tmp_path, profile=profile))
+        write_coordinates(tmp_path / f"in/t_{row}_{col}.tif", row, col, shape_yx)
+    recipe = sc.parse_recipe(COORDINATES.format(source=tmp_path / "in", profile=profile))
 
     url = sc.build(sc.plan(recipe, "rc", sc.survey(recipe, "rc")), tmp_path / "out")
 

@@ -150,7 +150,7 @@ def test_a_plan_and_an_update_that_name_arrays_and_tasks_elsewhere_remove_nothin
     strays = [stray.format(home=f"{ground.url}/home") for stray in STRAYS]
     ground.publish(made)
     root = ground.read("cubes/AOI/P.zarr/zarr.json")
-    locate(f"{ground.cube}/zarr.json", ground.options).remove()
+    locate(f"{ground.cube}/zarr.json", ground.options).remove_object()
     ledger = Ledger(locate(ground.cube, ground.options))
     ledger.begin(begun(plan), plan)
     facts = json.loads(ground.read("cubes/AOI/P.zarr.build/plan.json"))
@@ -244,13 +244,13 @@ def test_foreign_files_stay_and_are_named(ground, source, plan, made, verb, capl
     if verb != "build":
         ground.publish(made)
     if verb == "resume":
-        locate(f"{ground.cube}/zarr.json", ground.options).remove()
+        locate(f"{ground.cube}/zarr.json", ground.options).remove_object()
         Ledger(locate(ground.cube, ground.options)).begin(begun(plan), plan)
     for name, content in FOREIGN.items():
         ground.put(f"cubes/{name}", content)
 
     if verb == "repair":
-        locate(f"{ground.cube}/{KEY}", ground.options).remove()
+        locate(f"{ground.cube}/{KEY}", ground.options).remove_object()
         told = str(sc.repair(ground.cube, plan, storage_options=ground.options).found.faults)
     elif verb == "update":
         scenes(source, "cloud", seed=2)

@@ -84,8 +84,7 @@ def layouts() -> Iterator[tuple[str, dict[str, Any], str]]:
         yield f"{block}, JPEG by band", options | {"compress": "jpeg"} | BAND, "uint8"
     for way, options in COGS.items():
         yield f"COG, {way}", options | {"driver": "COG", "blocksize": 128}, "uint16"
-    jpeg = {"driver": "COG", "blocksize": 128, "compress": "jpeg"}
-    yield "COG, JPEG", jpeg, "uint8"
+    yield "COG, JPEG", {"driver": "COG", "blocksize": 128, "compress": "jpeg"}, "uint8"
 
 
 BAND = {"interleave": "band"}

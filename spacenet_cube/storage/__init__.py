@@ -20,11 +20,12 @@ from spacenet_cube.storage.durable import (
 from spacenet_cube.storage.faults import FAULTS, DiskError, error_code, explain, is_absence
 from spacenet_cube.storage.forks import is_forked
 from spacenet_cube.storage.locating import from_environment, locate
-from spacenet_cube.storage.location import S3, Location, etag_of, name_of
+from spacenet_cube.storage.location import Location, etag_of, name_of
 from spacenet_cube.storage.recording import RecordingStore
 from spacenet_cube.storage.repository import MovedError, Repository
 from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
 from spacenet_cube.storage.unread import UnreadStore
+from spacenet_cube.storage.urls import S3
 
 __all__ = [
     "FAULTS",
