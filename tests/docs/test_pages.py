@@ -149,3 +149,8 @@ def test_the_readme_runs_after_the_demo(tmp_path, viewer):
     assert names["pixels"].shape == (8, 256, 256)
     assert -1 < float(names["ndvi"].mean()) < 1
     viewer.pyplot.close("all")
+
+
+@every_page
+def test_no_page_holds_the_marks_of_a_merge(page):
+    assert re.findall(r"^(?:<{7}|>{7}) .*$", page.read_text(), re.MULTILINE) == []
