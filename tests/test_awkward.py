@@ -44,18 +44,24 @@ def write(path: Path, samples: np.ndarray, **changes: object) -> None:
         raster.write(samples)
 
 
+@pytest.fixture
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A target apart from the source."""
+    return tmp_path_factory.mktemp("out")
+
+
 def cube_of(made: sc.Recipe, to: Path) -> str:
     return sc.build(sc.plan(made, "p", sc.survey(made, "p")), to)
 
 
 @pytest.mark.parametrize("nodata", ["0", ".nan", "-9999.0"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_float_rasters_open_with_the_values_they_had(tmp_path, dtype, nodata):
+def test_float_rasters_open_with_the_values_they_had(tmp_path, out, dtype, nodata):
     samples = np.linspace(1, 9, 40 * 50, dtype=dtype).reshape(1, 40, 50)
     samples[0, :5] = float(nodata.replace(".nan", "nan"))
     write(tmp_path / "a.tif", samples)
 
-    url = cube_of(recipe(tmp_path, nodata=nodata), tmp_path / "out")
+    url = cube_of(recipe(tmp_path, nodata=nodata), out)
 
     expected = samples.copy()
     expected[0, :5] = np.nan
@@ -64,24 +70,24 @@ def test_float_rasters_open_with_the_values_they_had(tmp_path, dtype, nodata):
     assert not sc.open_cube(url).spacenet.valid.values[:5].any()
 
 
-def test_a_float_that_is_nan_in_every_band_holds_no_data_whatever_nodata_is(tmp_path):
+def test_a_float_that_is_nan_in_every_band_holds_no_data_whatever_nodata_is(tmp_path, out):
     samples = np.ones((2, 4, 4), "float32")
     samples[:, 0, 0] = np.nan
     samples[0, 1, 1] = np.nan
     write(tmp_path / "a.tif", samples)
 
-    cube = sc.open_cube(cube_of(recipe(tmp_path, "a, b"), tmp_path / "out"))
+    cube = sc.open_cube(cube_of(recipe(tmp_path, "a, b"), out))
 
     expected = np.ones((4, 4), bool)
     expected[0, 0] = False
     np.testing.assert_array_equal(cube.spacenet.valid.values, expected)
 
 
-def test_an_average_that_hits_nodata_moves_by_the_least_step(tmp_path):
+def test_an_average_that_hits_nodata_moves_by_the_least_step(tmp_path, out):
     samples = np.tile(np.asarray([[-0.5, 0.5], [0.5, -0.5]], np.float32), (12, 12))[None]
     write(tmp_path / "a.tif", samples)
 
-    url = cube_of(recipe(tmp_path), tmp_path.parent / f"{tmp_path.name}.out")
+    url = cube_of(recipe(tmp_path), out)
 
     half = sc.open_cube(url, level=1)
     assert half.spacenet.valid.values.all()
@@ -115,7 +121,7 @@ def test_classes_of_a_colour_table_are_refused(tmp_path):
         sc.survey(recipe(tmp_path), "p")
 
 
-def test_a_raster_that_moved_since_the_survey_is_an_error(tmp_path):
+def test_a_raster_that_moved_since_the_survey_is_an_error(tmp_path, out):
     write(tmp_path / "a.tif", np.ones((1, 8, 8), "uint8"))
     made = recipe(tmp_path)
     planned = sc.plan(made, "p", sc.survey(made, "p"))
@@ -123,7 +129,7 @@ def test_a_raster_that_moved_since_the_survey_is_an_error(tmp_path):
     write(tmp_path / "a.tif", np.ones((1, 8, 8), "uint8"), transform=moved)
 
     with pytest.raises(sc.SourceError, match="not the one that was surveyed"):
-        sc.build(planned, tmp_path.parent / f"{tmp_path.name}.out")
+        sc.build(planned, out)
 
 
 @pytest.mark.parametrize("shard", ["17", "51"])
@@ -144,9 +150,9 @@ def test_a_pattern_may_begin_with_a_dot_and_exclude_may_stand_alone(tmp_path):
     assert [scene.id for scene in sc.survey(made, "p")] == ["a.tif"]
 
 
-def test_a_cube_of_nameless_bands_gets_a_grey_picture(tmp_path):
+def test_a_cube_of_nameless_bands_gets_a_grey_picture(tmp_path, out):
     write(tmp_path / "a.tif", np.arange(2 * 40 * 50, dtype="uint16").reshape(2, 40, 50))
-    url = cube_of(recipe(tmp_path, "b1, b2"), tmp_path.parent / f"{tmp_path.name}.out")
+    url = cube_of(recipe(tmp_path, "b1, b2"), out)
 
     picture = sc.quicklook(url, tmp_path / "p.png", size_px=100)
 

@@ -142,6 +142,7 @@ products:
 @pytest.mark.wheel
 @pytest.mark.parametrize("profile", ["cloud", "gdal312"])
 def test_every_pixel_stands_on_its_own_row_and_column(tmp_path, profile):
+    (tmp_path / "in").mkdir()
     sizes = {(0, 0): (70, 90), (0, 90): (70, 41), (70, 0): (33, 90), (70, 90): (20, 38)}
     for (row, col), shape_yx in sizes.items():
         write_coordinates(tmp_path / f"in/t_{row}_{col}.tif", row, col, shape_yx)
