@@ -320,7 +320,7 @@ def build_unit(
                 native.write(part.block, pixels)
                 if len(plan.levels) > 1:
                     place = half(part.block).relative_to(first)
-                    halve(pixels, plan.product.nodata, out=above.part(place))
+                    halve(pixels, plan.nodata, out=above.part(place), each_band=plan.each_band)
         if len(plan.levels) > 1:
             level_arrays(plan, 1, cube, store, anew=True).write(first, above)
             _carry(plan, 1, first, above, mine)
@@ -329,7 +329,8 @@ def build_unit(
 def _carry(plan: Plan, level: int, block: Block, pixels: Pixels, here: Here) -> None:
     """Halve a shard while its pixels are at hand, for whoever makes the next overview of it."""
     if here.carried.most and level + 1 < len(plan.levels):
-        here.carried.keep(level + 1, half(block), halve(pixels, plan.product.nodata))
+        halved = halve(pixels, plan.nodata, each_band=plan.each_band)
+        here.carried.keep(level + 1, half(block), halved)
 
 
 @contextmanager
@@ -381,7 +382,7 @@ def build_overview(
     rows, cols = plan.levels[level - 1].shape_yx
     top, left = block.row * 2, block.col * 2
     below = Block(top, left, min(block.height * 2, rows - top), min(block.width * 2, cols - left))
-    source, nodata = level_arrays(plan, level - 1, cube, below_store or store), plan.product.nodata
+    source = level_arrays(plan, level - 1, cube, below_store or store)
     edge, mine = source.shard_px, here or Here()
     lend = mine.memory.lend
     with lend(plan, (edge, edge), block) as made:
@@ -393,7 +394,7 @@ def build_overview(
             if carried is None:
                 with lend(plan, (edge, SHARDS_PER_UNIT * edge), part) as lent:
                     source.read(part, lent)
-                    halve(lent, nodata, out=place)
+                    halve(lent, plan.nodata, out=place, each_band=plan.each_band)
             else:
                 place.image[...], place.source_index[...] = carried.image, carried.source_index
         level_arrays(plan, level, cube, store, anew=True).write(block, made)

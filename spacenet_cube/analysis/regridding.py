@@ -1,5 +1,6 @@
 """Regridding: a cube on a metric grid, and at a coarser resolution, lazily."""
 
+from collections.abc import Mapping
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
@@ -24,7 +25,7 @@ from spacenet_cube.analysis.stored import StoredPart, stored_part
 from spacenet_cube.core.grid import Block, Grid
 from spacenet_cube.core.mosaic import Pixels, Resampling
 from spacenet_cube.core.shrinking import shrink
-from spacenet_cube.core.validity import keep_valid
+from spacenet_cube.core.validity import differs, keep_present, keep_valid
 from spacenet_cube.core.warp import KERNEL_RADIUS_PX, Lattice, Warp, scene_window, warp_of
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.resampling import resample
@@ -63,10 +64,16 @@ def _on_metres(
         )
     target = _target(source, crs, resolution)
     image, index = on_blocks(cube)
-    nodata = _nodata(cube)
+    nodata = (_nodata(cube), _each_band(cube))
     pixels = _Warped(source, target, resampling, nodata).pixels(image, index)
     made = _described(cube, target, pixels)
     return made if cube["image"].chunks else made.compute()
+
+
+def _each_band(cube: xr.Dataset) -> bool:
+    """Whether nodata marks single samples of the cube, and not whole pixels alone."""
+    own = cube.attrs.get("spacenet_cube")
+    return isinstance(own, Mapping) and own.get("nodata_each_band") is True
 
 
 def _nodata(cube: xr.Dataset) -> float:
@@ -133,10 +140,19 @@ def _metres(source: Grid, middle: tuple[float, float]) -> float:
     return round(longer, 1 - floor(log10(longer)))
 
 
+_Kind = tuple[int, np.dtype[Any], np.dtype[Any], float, bool]
+"""Bands, type of the image and of source_index, nodata, and whether it marks single samples."""
+
+
+_HALF = 0.5
+
+
 class _Warped:
     """Blocks of a grid, each resampled from the source pixels that it needs and no others."""
 
-    def __init__(self, source: Grid, target: Grid, resampling: str, nodata: float) -> None:
+    def __init__(
+        self, source: Grid, target: Grid, resampling: str, nodata: tuple[float, bool]
+    ) -> None:
         lattice = Lattice(target.transform, target.crs)
         self._warps = tuple(
             warp_of(source.transform, source.crs, source.shape_yx, lattice, method)
@@ -159,7 +175,7 @@ class _Warped:
             pieces = self._pieces(block, sources, image.name, index.name)
             tasks[both, row, col] = (
                 _resampled, self._warps, self._source.shape_yx, block, pieces,
-                (image.shape[0], image.dtype, index.dtype, self._nodata),
+                (image.shape[0], image.dtype, index.dtype, *self._nodata),
             )  # fmt: skip
             parts[0][names[0], 0, row, col] = (_part, (both, row, col), 0)
             parts[1][names[1], row, col] = (_part, (both, row, col), 1)
@@ -213,10 +229,10 @@ def _resampled(
     shape_yx: tuple[int, int],
     block: Block,
     pieces: list[list[Any]],
-    kind: tuple[int, np.dtype[Any], np.dtype[Any], float],
+    kind: _Kind,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Image and ``source_index`` of a block of the target."""
-    count, dtype, index_dtype, nodata = kind
+    count, dtype, index_dtype, nodata, each_band = kind
     scenes = np.zeros((block.height, block.width), index_dtype)
     made = np.full((count, block.height, block.width), nodata).astype(dtype)
     window = scene_window(warps[0], shape_yx, block)
@@ -232,14 +248,36 @@ def _resampled(
     flags = np.stack([np.where(valid, index, 0), valid.astype(index.dtype)])
     scenes = resample(Resampling("cube", flags, window, block, warps[1], has_gaps=True))[0]
     held = (found[-1] > 0) & (scenes > 0)
-    made = np.where(held, found[:-1], made)
+    if each_band:
+        present = valid & differs(image, nodata)
+        made = np.where(held, _by_band(image, present, (window, block), warps[0], nodata), made)
+    else:
+        made = np.where(held, found[:-1], made)
     scenes = np.where(held, scenes, 0).astype(index_dtype)
     keep_valid(made, scenes, nodata)
     return made, scenes
 
 
+def _by_band(
+    image: NDArray[Any],
+    present: NDArray[Any],
+    places: tuple[Block, Block],
+    warp: Warp,
+    nodata: float,
+) -> NDArray[Any]:
+    """Bands resampled one by one, each without the samples that are nodata in it."""
+    made = []
+    for band, here in zip(image, present, strict=True):
+        pair = np.stack([np.where(here, band, 0), here]).astype(image.dtype)
+        found = resample(Resampling("cube", pair, *places, warp, has_gaps=True))
+        plane = np.where(found[1] > _HALF, found[0], nodata).astype(image.dtype)
+        keep_present(plane, found[1] > _HALF, nodata)
+        made.append(plane)
+    return np.stack(made)
+
+
 def _assembled(
-    window: Block, pieces: list[list[Any]], kind: tuple[int, np.dtype[Any], np.dtype[Any], float]
+    window: Block, pieces: list[list[Any]], kind: _Kind
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The window's pixels, put together from the blocks that hold them."""
     image = np.zeros((kind[0], window.height, window.width), kind[1])
@@ -298,7 +336,7 @@ def _coarsened(cube: xr.Dataset, factor: int | None, resolution: float | None) -
         raise RecipeError(
             f"a part of {grid.shape_yx} (y, x) pixels cannot be coarsened; select some"
         )
-    pixels, nodata = on_blocks(source), _nodata(cube)
+    pixels, nodata = on_blocks(source), (_nodata(cube), _each_band(cube))
     for step in _steps(rest):
         pixels = _shrunk_blocks(*pixels, step, nodata)
         shape_yx = (pixels[1].shape[0], pixels[1].shape[1])
@@ -321,15 +359,15 @@ def _steps(times: int) -> tuple[int, ...]:
 
 
 def _shrunk_blocks(
-    image: da.Array, index: da.Array, factor: int, nodata: float
+    image: da.Array, index: da.Array, factor: int, nodata: tuple[float, bool]
 ) -> tuple[da.Array, da.Array]:
     """Image (band, y, x) and ``source_index`` (y, x), ``factor`` times as coarse."""
     cut = tuple(_multiples(sizes, factor) for sizes in index.chunks)
     small = tuple(tuple(-(-size // factor) for size in sizes) for sizes in cut)
     shrunk = da.map_blocks(
         _shrunk, image.rechunk((-1, *cut)), index.rechunk(cut)[None], factor=factor,
-        nodata=nodata, dtype=image.dtype, chunks=((image.shape[0],), *small),
-        meta=np.empty((0, 0, 0), image.dtype),
+        nodata=nodata[0], each_band=nodata[1], dtype=image.dtype,
+        chunks=((image.shape[0],), *small), meta=np.empty((0, 0, 0), image.dtype),
     )  # fmt: skip
     scenes = da.map_blocks(
         _shrunk_index, index.rechunk(cut), factor=factor, dtype=index.dtype, chunks=small,
@@ -390,9 +428,9 @@ def _multiples(sizes: tuple[int, ...], factor: int) -> tuple[int, ...]:
 
 
 def _shrunk(
-    image: NDArray[Any], index: NDArray[Any], *, factor: int, nodata: float
+    image: NDArray[Any], index: NDArray[Any], *, factor: int, nodata: float, each_band: bool
 ) -> NDArray[Any]:
-    return shrink(Pixels(image, index[0]), factor, nodata).image
+    return shrink(Pixels(image, index[0]), factor, nodata, each_band=each_band).image
 
 
 def _shrunk_index(index: NDArray[Any], *, factor: int) -> NDArray[Any]:

@@ -163,7 +163,7 @@ def pixel_arrays(plan: Plan, level: int) -> dict[str, ArraySpec]:
     shard_yx = (encoding.shard, encoding.shard) if encoding.profile == "cloud" else ()
     count = len(plan.bands)
     shared = level_attributes(grid)
-    fill = fill_of(plan.product.nodata, plan.dtype)
+    fill = fill_of(plan.nodata, plan.dtype)
     about = {"long_name": "pixel values as delivered", "grid_mapping": "spatial_ref"}
     return {
         "image": ArraySpec(

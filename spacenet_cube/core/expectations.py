@@ -4,10 +4,9 @@ Pure.  Every fault is found, each told in one line with its mend.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isclose, isfinite
+from math import isclose
 
-import numpy as np
-
+from spacenet_cube.core.nodata import contradiction, held, stated
 from spacenet_cube.core.recipe import Expect, Product
 from spacenet_cube.core.same_crs import crs_name, same_crs
 from spacenet_cube.core.scene import Scene
@@ -34,6 +33,8 @@ def faults(product: Product, scenes: Sequence[Scene]) -> list[str]:
         One line a fault; empty where all is well.
     """
     found = differences(scenes, native=isinstance(product.grid, NativeGrid))
+    tags = contradiction(product, scenes) if scenes else None
+    found += [tags] if tags else []
     alike: dict[str, list[str]] = {}
     for scene in scenes:
         for fault in _of_scene(product, scene):
@@ -122,18 +123,10 @@ def _of_scene(product: Product, scene: Scene) -> list[str]:
         found.append(
             f"{scene.dtype} samples, which a cube cannot hold; convert or exclude the file"
         )
-    elif not _fits(product.nodata, scene.dtype):
-        found.append(
-            f"nodata {product.nodata:g} does not fit the {scene.dtype} samples; correct nodata"
-        )
+    given = stated(product)
+    if scene.dtype in _DTYPES and given is not None and held(given, scene.dtype) is None:
+        found.append(f"nodata {given:g} does not fit the {scene.dtype} samples; correct nodata")
     return found
-
-
-def _fits(nodata: float, dtype: str) -> bool:
-    if np.dtype(dtype).kind == "f":
-        return not isfinite(nodata) or abs(nodata) <= float(np.finfo(dtype).max)
-    limits = np.iinfo(dtype)
-    return isfinite(nodata) and nodata == int(nodata) and limits.min <= nodata <= limits.max
 
 
 def _unexpected(expect: Expect, scene: Scene) -> list[str]:

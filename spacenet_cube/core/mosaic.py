@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.core.nodata import marks_each_band
 from spacenet_cube.core.placing import Seat, grown
 from spacenet_cube.core.plan import STRIPE_ROWS, WARP_PX, Plan
 from spacenet_cube.core.polygons import inside
@@ -29,7 +31,7 @@ from spacenet_cube.core.rules import (
 )
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.units import Piece, Unit
-from spacenet_cube.core.validity import Samples, keep_valid, valid_yx
+from spacenet_cube.core.validity import Samples, differs, keep_present, keep_valid, valid_yx
 from spacenet_cube.core.warp import Warp, is_wholly_inside, scene_window
 
 _WARP_ROWS = 512
@@ -118,14 +120,14 @@ def mosaic(
     assert pixels.source_index.shape == shape_yx, "the result has another size"
     sources = {piece.scene: _source(plan, piece, resample) for piece in unit.pieces}
     if combines(plan.product):
-        make_blank(pixels, plan.product.nodata)
+        make_blank(pixels, plan.nodata)
         _combine(plan, unit, pixels, sources, open_scene)
     else:
         _lay(plan, unit, pixels, sources, open_scene)
     if combines(plan.product) or any(source.seat.warp for source in sources.values()):
         for block in Block(0, 0, *shape_yx).strips(STRIPE_ROWS):
             part = pixels.part(block)
-            keep_valid(part.image, part.source_index, plan.product.nodata)
+            keep_valid(part.image, part.source_index, plan.nodata)
     return pixels
 
 
@@ -186,6 +188,12 @@ class _Source:
     nodata: float
     """The product's nodata."""
 
+    tag: float | None
+    """Value of the file's own tag, which marks single samples; None where it has none."""
+
+    each_band: bool
+    """Whether the product's nodata marks single samples too."""
+
     cutlines: tuple[Any, ...]
     """Polygons on the grid, of each of which a pixel must lie inside."""
 
@@ -198,11 +206,28 @@ class _Source:
         return self.seat.warp is None
 
     def valid(self, samples: Samples) -> Mask:
-        """Valid (y, x) by the product's nodata and, where the file has a tag, by that too."""
+        """Valid (y, x) where any band holds a sample that is neither of the nodata values.
+
+        Samples that hold the tag's value are given the product's, in place.
+        """
+        if self.tag is not None and self.tag != self.nodata:
+            marked = ~differs(samples, self.tag)
+            if samples.dtype.kind == "f" and not isnan(self.tag):
+                marked &= ~np.isnan(samples)
+            np.copyto(samples, np.asarray(self.nodata, samples.dtype), where=marked)
         found = valid_yx(samples, self.nodata)
-        if self.scene.nodata is None or self.scene.nodata == self.nodata:
-            return found
-        return found & valid_yx(samples, self.scene.nodata)
+        whole = self.scene.nodata if self.tag is None else None
+        return found if whole in {None, self.nodata} else found & valid_yx(samples, whole)
+
+    def present(self, samples: Samples) -> NDArray[np.bool_] | None:
+        """Which samples (band, y, x) hold data by themselves, as they were read; None for all."""
+        if self.tag is None and not self.each_band:
+            return None
+        found = np.ones(samples.shape, bool)
+        for value in (self.tag, self.nodata if self.each_band else None):
+            if value is not None:
+                found &= differs(samples, value)
+        return found
 
     def keep(self, valid: Mask, block: Block) -> Mask:
         """What of a block's valid pixels the cutlines leave."""
@@ -214,39 +239,61 @@ class _Source:
         """The scene on any block of the grid: not valid where it does not reach."""
         samples = np.zeros((like.shape[0], block.height, block.width), like.dtype)
         valid = np.zeros(samples.shape[1:], bool)
+        present: NDArray[np.bool_] | None = None
         shared = block.intersection(self.seat.block)
         for part in _warp_blocks(shared, self.seat.warp) if shared else ():
             rows, cols = part.relative_to(block).yx
             if self.seat.warp is None:
                 found = np.empty((like.shape[0], part.height, part.width), like.dtype)
                 read(part.relative_to(self.seat.block), found)
-                ours = self.valid(found)
+                some, ours = self.present(found), self.valid(found)
             else:
-                found, ours = self._resampled(part, read, like, self.seat.warp)
+                found, ours, some = self._resampled(part, read, like, self.seat.warp)
             samples[:, rows, cols] = found
+            if some is not None and not (some | ~ours).all():
+                present = np.ones(samples.shape, bool) if present is None else present
+                present[:, rows, cols] = some
             valid[rows, cols] = self.keep(ours, part)
-        return Layer(self.number, samples, valid)
+        return Layer(self.number, samples, valid, present=present)
 
     def _resampled(
         self, block: Block, read: ReadWindow, like: Samples, warp: Warp
-    ) -> tuple[Samples, Mask]:
-        """A block of the grid from the source pixels that it needs."""
+    ) -> tuple[Samples, Mask, NDArray[np.bool_] | None]:
+        """A block of the grid from the source pixels that it needs: samples, valid, present."""
         count = like.shape[0]
         window = scene_window(warp, self.scene.shape_yx, block)
         made = np.zeros((count + 1, block.height, block.width), like.dtype)
         if window is None:
-            return made[:count], made[count] > 0
+            return made[:count], made[count] > 0, None
         samples = np.empty((count + 1, window.height, window.width), like.dtype)
         read(window, samples[:count])
-        valid = self.valid(samples[:count])
+        present, valid = self.present(samples[:count]), self.valid(samples[:count])
         if not valid.any():
-            return made[:count], made[count] > 0
+            return made[:count], made[count] > 0, None
+        if present is not None and not (present | ~valid).all():
+            return self._resampled_by_band(block, samples[:count], present & valid, window)
         samples[count] = valid
         np.copyto(samples, np.zeros((), samples.dtype), where=~valid)
         for part in blocks((block.height, block.width), _TILE_PX):
             self._resample_tile(made[:, *part.yx], _moved(part, block), samples, window)
         # Kernels that overshoot leave a float mask a hair below 1.
-        return made[:count], made[count] > _HALF
+        return made[:count], made[count] > _HALF, None
+
+    def _resampled_by_band(
+        self, block: Block, samples: Samples, present: NDArray[np.bool_], window: Block
+    ) -> tuple[Samples, Mask, NDArray[np.bool_]]:
+        """The same band by band, where kernels leave out other samples in each of them."""
+        image = np.empty((samples.shape[0], block.height, block.width), samples.dtype)
+        held = np.zeros(image.shape, bool)
+        for band, plane in enumerate(samples):
+            pair = np.stack([np.where(present[band], plane, 0), present[band]]).astype(plane.dtype)
+            made = np.zeros((2, block.height, block.width), plane.dtype)
+            for part in blocks((block.height, block.width), _TILE_PX):
+                self._resample_tile(made[:, *part.yx], _moved(part, block), pair, window)
+            held[band] = made[1] > _HALF
+            image[band] = np.where(held[band], made[0], np.asarray(self.nodata, plane.dtype))
+        keep_present(image, held, self.nodata)
+        return image, held.any(axis=0), held
 
     def _resample_tile(self, made: Samples, tile: Block, samples: Samples, window: Block) -> None:
         """A tile of the grid, small enough for the processor's cache, from samples at hand."""
@@ -272,7 +319,7 @@ class _Source:
             slice(most_px, most_px + block.width),
         )
         weight = feather_weight(wide.valid, most_px)[middle]
-        return Layer(layer.number, layer.samples, layer.valid, weight)
+        return Layer(layer.number, layer.samples, layer.valid, weight, layer.present)
 
 
 _HALF = 0.5
@@ -282,7 +329,8 @@ def _source(plan: Plan, piece: Piece, resample: Resample) -> _Source:
     scene = plan.scenes[piece.scene - 1]
     cutlines = plan.cutlines_of(scene)
     seat = plan.seats[piece.scene - 1]
-    return _Source(piece.scene, scene, seat, plan.product.nodata, cutlines, resample)
+    tag, each = plan.tag_of(scene), marks_each_band(plan.product) is True
+    return _Source(piece.scene, scene, seat, plan.nodata, tag, each, cutlines, resample)
 
 
 def _warp_blocks(block: Block, warp: Warp | None) -> Iterator[Block]:
@@ -311,7 +359,7 @@ def _lay(
     pieces = sorted(unit.pieces, key=lambda piece: rank[piece.scene])
     whole = Block(0, 0, unit.block.height, unit.block.width)
     if not (pieces and pieces[0].target == whole and sources[pieces[0].scene].passes_unchanged):
-        make_blank(pixels, plan.product.nodata)
+        make_blank(pixels, plan.nodata)
     painted: list[Block] = []
     for piece in pieces:
         source = sources[piece.scene]
@@ -407,6 +455,6 @@ def _combine_block(
         if product.mosaic == "feather" and np.sum([layer.valid for layer in layers], 0).max() > 1:
             most_px = product.feather_px
             layers = [source.weighted(layer, block, read, most_px) for source, read, layer in found]
-        image, index = combine(product.mosaic, layers, product.nodata)
+        image, index = combine(product.mosaic, layers, plan.nodata)
         np.copyto(part.image, image, where=index > 0)
         part.source_index[...] = index

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacenet_cube.core.mosaic import Pixels
-from spacenet_cube.core.validity import keep_valid
+from spacenet_cube.core.validity import differs, keep_present, keep_valid
 
 _QUAD = 4
 _STRIPE_ROWS = 128
 
 
-def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:
+def halve(
+    pixels: Pixels, nodata: float, out: Pixels | None = None, *, each_band: bool = False
+) -> Pixels:
     """Reduce a block of a level to a block of the next.
 
     Parameters
@@ -30,6 +32,8 @@ def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:
         The product's nodata value.
     out
         Where to put the result, of its size; new memory by default.
+    each_band
+        Whether nodata marks single samples, which are then left out of their band's average.
 
     Returns
     -------
@@ -57,7 +61,11 @@ def halve(pixels: Pixels, nodata: float, out: Pixels | None = None) -> Pixels:
         half.source_index[there] = most_common(_quads(index))
         quads = _valid_quads(index > 0)
         for band, made in zip(pixels.image, half.image, strict=True):
-            _average(_even(band[here], nodata), quads, nodata, made[there])
+            plane = _even(band[here], nodata)
+            if each_band:
+                _average_of_present(plane, index > 0, nodata, made[there])
+            else:
+                _average(plane, quads, nodata, made[there])
         keep_valid(half.image[:, there], half.source_index[there], nodata)
     return half
 
@@ -134,6 +142,15 @@ def _average(plane: NDArray[Any], quads: _ValidQuads, nodata: float, out: NDArra
         out[quads.partly] = (2 * of_some + count) // (2 * count)
         if nodata != 0:
             np.copyto(out, np.asarray(nodata, out.dtype), where=quads.none)
+
+
+def _average_of_present(
+    plane: NDArray[Any], valid: NDArray[np.bool_], nodata: float, out: NDArray[Any]
+) -> None:
+    """Average of the samples of each quad that are not nodata in this band."""
+    present = valid & differs(plane, nodata)
+    _average(plane, _valid_quads(present), nodata, out)
+    keep_present(out, _sum(present.view(np.uint8)) > 0, nodata)
 
 
 def _average_of_floats(

@@ -18,9 +18,10 @@ import numpy as np
 from spacenet_cube.core.bands import Band
 from spacenet_cube.core.expectations import differences
 from spacenet_cube.core.grid import Block, Grid, levels
+from spacenet_cube.core.nodata import held, marks_each_band, settled
 from spacenet_cube.core.placing import Seat, grown, seat_scenes
 from spacenet_cube.core.polygons import on_grid
-from spacenet_cube.core.recipe import Licence, Product, Recipe
+from spacenet_cube.core.recipe import Licence, Nodata, Product, Recipe
 from spacenet_cube.core.rules import check_order, combines, reach_px
 from spacenet_cube.core.scene import Scene, scene_order
 from spacenet_cube.core.units import Unit, units
@@ -112,6 +113,32 @@ class Plan:
 
     units: tuple[Unit, ...]
     """The native level, cut into work."""
+
+    nodata: float = 0.0
+    """Value of what holds no data, as samples hold it."""
+
+    @property
+    def each_band(self) -> bool:
+        """Whether nodata marks single samples of the cube, which averages then leave out."""
+        said = marks_each_band(self.product)
+        if said is None:
+            return any(self.tag_of(scene) is not None for scene in self.scenes)
+        return said
+
+    def tag_of(self, scene: Scene) -> float | None:
+        """The value of a scene's tag that marks single samples of it, as samples hold it.
+
+        Parameters
+        ----------
+        scene
+            One of the plan's.
+
+        Returns
+        -------
+        float or None
+            None where the file has no tag, or the recipe says that values mark whole pixels.
+        """
+        return None if marks_each_band(self.product) is False else held(scene.nodata, self.dtype)
 
     @property
     def cube_path(self) -> str:
@@ -238,7 +265,7 @@ class Plan:
         plain: dict[str, Any] = _finite(
             {
                 "aoi": self.aoi,
-                "product": self.product.model_dump(mode="json"),
+                "product": _product_facts(self.product, ()),
                 "licence": self.licence.model_dump(mode="json"),
                 "dtype": self.dtype,
                 "grid": {
@@ -270,11 +297,19 @@ class Plan:
     @cached_property
     def settings(self) -> str:
         """SHA-256 of what decides pixels beside the scenes, which an update may not change."""
-        product = self.product.model_dump(mode="json", exclude=set(_NO_SETTINGS))
+        product = _product_facts(self.product, _NO_SETTINGS)
         area = None if self.area is None else self.area.model_dump(mode="json")
-        many = self.source_index_dtype
-        facts = {"product": product, "area": area, "dtype": self.dtype, "index": many}
+        facts: dict[str, Any] = {"product": product, "area": area, "dtype": self.dtype}
+        facts["index"] = self.source_index_dtype
+        if self.each_band:
+            facts["each_band"] = True
         return _digest(_finite(facts))
+
+
+def _product_facts(product: Product, exclude: Sequence[str]) -> dict[str, Any]:
+    """A product as plain values; what most recipes leave out is there only where it is said."""
+    facts: dict[str, Any] = product.model_dump(mode="json", exclude=set(exclude))
+    return facts
 
 
 def _digest(value: Mapping[str, Any]) -> str:
@@ -368,6 +403,9 @@ def plan(
     if unlike:
         raise RecipeError(f"{recipe.name} {wanted.name}: {'; '.join(unlike)}")
     check_order(wanted, ordered)
+    nodata = settled(wanted, ordered)
+    if not isinstance(wanted.nodata, Nodata):
+        wanted = wanted.model_copy(update={"nodata": nodata})
     seating = seat_scenes(recipe, wanted, ordered, reference)
     edge = wanted.encoding.shard * SHARDS_PER_UNIT
     _refuse_vast(wanted, seating.grid, edge)
@@ -388,6 +426,7 @@ def plan(
             [seat.block for seat in seating.seats],
             window_of,
         ),
+        nodata=nodata,
     )
 
 

@@ -176,6 +176,17 @@ class BandSpec(Model):
         return self
 
 
+class Nodata(Model):
+    """A nodata value, and whether it marks single samples or whole pixels."""
+
+    value: float = Field(description="The value.")
+    each_band: bool | None = Field(
+        None,
+        description="true: a sample that holds it is no data, whatever other bands hold. false: "
+        "only a pixel is, where every band holds it, even if a file's tag names the value.",
+    )
+
+
 class Expect(Model):
     """Facts the survey checks, so that a surprise is an error and never a cube."""
 
@@ -210,6 +221,11 @@ Rule = Literal[
 def _kind_of_band(value: Any) -> str:  # noqa: ANN401 - whatever the YAML held
     """Tell a band's name from its description, so that faults are told of one of them."""
     return "described" if isinstance(value, (dict, BandSpec)) else "named"
+
+
+def _kind_of_nodata(value: Any) -> str:  # noqa: ANN401 - whatever the YAML held
+    """Tell a value from its description, so that faults are told of one of them."""
+    return "described" if isinstance(value, (dict, Nodata)) else "value"
 
 
 class Encoding(Model):
@@ -288,8 +304,17 @@ class Product(Model):
         max_length=_MOST_BANDS,
         description="Bands of the cube, in order: names, or descriptions.",
     )
-    nodata: float = Field(
-        0, description="Value that, in every band at once, marks a pixel without data."
+    nodata: (
+        Annotated[
+            Annotated[float, Tag("value")] | Annotated[Nodata, Tag("described")],
+            Discriminator(_kind_of_nodata),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Value that, in every band at once, marks a pixel without data; or {value, "
+        "each_band: true}, where it marks single samples. By default that of the files' tags, "
+        "which mark single samples; 0 where they have none.",
     )
     mosaic: Rule = Field(
         "first",

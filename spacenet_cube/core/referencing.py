@@ -150,6 +150,7 @@ def own_attributes(plan: Plan) -> dict[str, Any]:
         "plan": plan.digest,
         "settings": plan.settings,
         "deviation_px": plan.deviation_px,
+        **({"nodata_each_band": True} if plan.each_band else {}),
         "scenes": [_scene(plan, index) for index in range(1, len(plan.scenes) + 1)],
     }
 

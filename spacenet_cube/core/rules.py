@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spacenet_cube.core.recipe import Product
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.validity import Samples
+from spacenet_cube.core.validity import Samples, keep_present
 from spacenet_cube.errors import RecipeError
 
 _COMBINING = frozenset({"min", "max", "mean", "median", "feather"})
@@ -110,6 +110,9 @@ class Layer:
     weight: NDArray[np.int64] | None = None
     """Shape (y, x), for feather: 0 where not valid."""
 
+    present: NDArray[np.bool_] | None = None
+    """Shape (band, y, x): which samples of valid pixels hold data; None where all do."""
+
 
 def combine(
     rule: str, layers: Sequence[Layer], nodata: float
@@ -143,8 +146,10 @@ def combine(
     votes = np.zeros((len(layers), *image.shape[1:]), np.int64)
     for band in range(count):
         planes = [layer.samples[band] for layer in layers]
-        present = [_present(layer, plane) for layer, plane in zip(layers, planes, strict=True)]
+        present = [_present(layer, band) for layer in layers]
         image[band] = _BY_RULE[rule](layers, planes, present, nodata)
+        if any(layer.present is not None for layer in layers):
+            keep_present(image[band], np.logical_or.reduce(present), nodata)
         _vote(rule, votes, layers, planes, present, image[band])
     index = np.array([layer.number for layer in layers], np.uint32)[votes.argmax(axis=0)]
     anywhere = np.logical_or.reduce([layer.valid for layer in layers])
@@ -152,9 +157,11 @@ def combine(
     return image, index
 
 
-def _present(layer: Layer, plane: NDArray[Any]) -> Mask:
+def _present(layer: Layer, band: int) -> Mask:
     """Where a band of a layer has a value: in a valid pixel a float band may still be NaN."""
-    return layer.valid & ~np.isnan(plane) if plane.dtype.kind == "f" else layer.valid
+    plane = layer.samples[band]
+    found = layer.valid if layer.present is None else layer.valid & layer.present[band]
+    return found & ~np.isnan(plane) if plane.dtype.kind == "f" else found
 
 
 def _wide(plane: NDArray[Any]) -> NDArray[Any]:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from spacenet_cube.core.mosaic import Pixels
 from spacenet_cube.core.overview import most_common
-from spacenet_cube.core.validity import keep_valid
+from spacenet_cube.core.validity import differs, keep_present, keep_valid
 
 
-def shrink(pixels: Pixels, factor: int, nodata: float) -> Pixels:
+def shrink(pixels: Pixels, factor: int, nodata: float, *, each_band: bool = False) -> Pixels:
     """Make one pixel of ``factor`` by ``factor``.
 
     Parameters
@@ -26,6 +26,8 @@ def shrink(pixels: Pixels, factor: int, nodata: float) -> Pixels:
         Pixels along an edge that become one.
     nodata
         The product's nodata value.
+    each_band
+        Whether nodata marks single samples, which are then left out of their band's mean.
 
     Returns
     -------
@@ -41,10 +43,15 @@ def shrink(pixels: Pixels, factor: int, nodata: float) -> Pixels:
     """
     index = _cells(pixels.source_index, factor, 0)
     valid = index > 0
-    made = Pixels(
-        np.stack([_mean(_cells(band, factor, nodata), valid, nodata) for band in pixels.image]),
-        most_common(list(np.moveaxis(index, -1, 0))),
-    )
+    planes = []
+    for band in pixels.image:
+        cells = _cells(band, factor, nodata)
+        present = valid & differs(cells, nodata) if each_band else valid
+        mean = _mean(cells, present, nodata)
+        if each_band:
+            keep_present(mean, present.any(-1), nodata)
+        planes.append(mean)
+    made = Pixels(np.stack(planes), most_common(list(np.moveaxis(index, -1, 0))))
     keep_valid(made.image, made.source_index, nodata)
     return made
 

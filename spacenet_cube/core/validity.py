@@ -40,6 +40,55 @@ def valid_yx(samples: Samples, nodata: float) -> NDArray[np.bool_]:
     return found
 
 
+def differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
+    """Say which samples hold data, one by one.
+
+    Parameters
+    ----------
+    band
+        Any shape.
+    nodata
+        Value that marks no data; NaN does in any case.
+
+    Returns
+    -------
+    array of bool
+        The same shape.
+
+    Examples
+    --------
+    >>> differs(np.array([0, 7]), 0)
+    array([False,  True])
+    """
+    return _differs(band, nodata)
+
+
+def keep_present(image: Samples, present: NDArray[np.bool_], nodata: float) -> None:
+    """Keep computed samples from being nodata, where nodata marks single samples.
+
+    They are moved by the least step, in place: 1, or the next number of a float.
+
+    Parameters
+    ----------
+    image
+        Any shape; changed in place.
+    present
+        The same shape: where samples hold data.
+    nodata
+        The product's nodata value.
+
+    Examples
+    --------
+    >>> image = np.array([0, 0, 5], "uint16")
+    >>> keep_present(image, np.array([True, False, True]), 0)
+    >>> image.tolist()
+    [1, 0, 5]
+    """
+    if not np.isnan(nodata):
+        lost = present & (image == _of_type(image.dtype, nodata))
+        image[lost] = _beside(image.dtype, nodata)
+
+
 def _differs(band: Samples, nodata: float) -> NDArray[np.bool_]:
     different: NDArray[np.bool_] = np.not_equal(band, _of_type(band.dtype, nodata))
     # NaN is no data whatever the recipe says; it differs even from itself.
