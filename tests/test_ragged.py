@@ -81,13 +81,13 @@ def layouts() -> Iterator[tuple[str, dict[str, Any], str]]:
     for block, options in JPEGS.items():
         jpeg = {"compress": "jpeg", "photometric": "ycbcr", "interleave": "pixel"}
         yield f"{block}, JPEG", options | jpeg, "uint8"
-        yield f"{block}, JPEG by band", options | {"compress": "jpeg"} | BAND, "uint8"
+        by_band = {"compress": "jpeg", "interleave": "band"}
+        yield f"{block}, JPEG by band", options | by_band, "uint8"
     for way, options in COGS.items():
         yield f"COG, {way}", options | {"driver": "COG", "blocksize": 128}, "uint16"
     yield "COG, JPEG", {"driver": "COG", "blocksize": 128, "compress": "jpeg"}, "uint8"
 
 
-BAND = {"interleave": "band"}
 LAYOUTS = {name: (options, dtype) for name, options, dtype in layouts()}
 
 
