@@ -5,6 +5,7 @@ JOBS   ?= 2
 ARGS   ?=
 
 VENV   := .venv
+NEXT   := .venv-next
 PY     := $(VENV)/bin/python
 CUBE   := $(VENV)/bin/spacenet-cube
 PINNED := $(VENV)/.pinned
@@ -19,7 +20,7 @@ UV     := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check docs bench torture pin clean
+.PHONY: help demo test test-all check docs bench torture next pin clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -58,12 +59,17 @@ bench: $(READY)  ## one product built by us, by its peers and by the floor, in t
 torture: $(READY)  ## kills, faults, damage and hostile input, counted; ARGS='--share 0.1' for less
 	$(PY) -m tests.torture $(ARGS)
 
+next:  ## test the use of private parts of libraries with their newest pre-releases, in .venv-next
+	python=$$(sh .ci/find-python '$(PYTHON)') && "$$python" -m venv --clear $(NEXT)
+	$(NEXT)/bin/python -m pip install --quiet --disable-pip-version-check --pre -e '.[all,test]'
+	$(NEXT)/bin/python -m pytest -p no:cacheprovider tests/test_compat.py tests/test_forks.py $(ARGS)
+
 pin: $(READY)  ## write constraints.txt anew, with the newest versions that pyproject.toml allows
 	$(PY) -m pip install --quiet '$(UV)'
 	sh .ci/pin $(PY)
 
 clean:  ## remove the environment, the demo and what tools left behind
-	rm -rf $(VENV) $(DEMO) build dist spacenet_cube/docs/notebooks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NEXT) $(DEMO) build dist spacenet_cube/docs/notebooks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PINNED): constraints.txt

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from spacenet_cube.compat import with_windows
 from spacenet_cube.core.grid import Block
 from spacenet_cube.errors import MissingExtraError
 
@@ -191,13 +192,8 @@ def generator(cube: xr.Dataset, inside: Sequence[Block]) -> "BatchGenerator":
     rows, cols = inside[0].yx
     first: dict[Hashable, int] = {"y": inside[0].height, "x": inside[0].width}
     made = BatchGenerator(cube.isel(y=rows, x=cols), input_dims=first)
-    # xbatcher lays windows side by side; it has no public way to be told of others.
-    made.ds = cube
-    made._batch_selectors.selectors = {  # noqa: SLF001
-        number: [dict(zip(("y", "x"), block.yx, strict=True))]
-        for number, block in enumerate(inside)
-    }
-    return made
+    windows = [dict(zip(("y", "x"), block.yx, strict=True)) for block in inside]
+    return with_windows(made, cube, windows)
 
 
 def _signed(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,15 +1,115 @@
-"""Every use of another library's private parts, each with a test that explains what breaks."""
+"""Every use of another library's private parts, each with a test that explains what breaks.
+
+`make next` runs the tests with the newest pre-releases.  A library is imported when one of its
+parts is first used, and not before.
+"""
 
 import operator
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rasterio._err import CPLE_BaseError as CPLE_BaseError  # noqa: PLC0414 - handed on
+    from xarray.backends.zarr import ZarrArrayWrapper as ZarrArrayWrapper  # noqa: PLC0414
+    from xarray.core.indexing import LazilyIndexedArray as LazilyIndexedArray  # noqa: PLC0414
+    from zarr.core.sync import sync as sync  # noqa: PLC0414
+
+HOMES = {
+    "CPLE_BaseError": "rasterio._err",
+    "LazilyIndexedArray": "xarray.core.indexing",
+    "ZarrArrayWrapper": "xarray.backends.zarr",
+    "sync": "zarr.core.sync",
+}
+"""Modules of what this one hands on as it is."""
+
+FUSED_PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
+"""Encodes and decodes a shard in one pass; a setting of zarr names it by its path."""
+
+GDAL_LOG = "rasterio._env"
+"""Where rasterio logs what GDAL says."""
 
 _CLIENTS = (None, "dask.distributed", "distributed")
 """What ``dask.config`` names as scheduler where a distributed client computes."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the library has
+    """Import a private part of a library.
+
+    Raises
+    ------
+    AttributeError
+        If there is no such part.
+    """
+    if name not in HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(HOMES[name]), name)
+
+
+class SynchronousStore:
+    """A Zarr store whose methods ``get_sync``, ``set_sync`` and ``delete_sync`` zarr may call.
+
+    Zarr asks a wrapping store whether the wrapped one has them.
+    """
+
+    @property
+    def _supports_sync_io(self) -> bool:
+        return True
+
+
+def objects_in(store: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a store of zarr
+    """Objects of a `zarr.storage.MemoryStore` by key, without an event loop."""
+    found: Mapping[str, Any] = store._store_dict  # noqa: SLF001
+    return found
+
+
+def path_in(fs: Any, url: str) -> str:  # noqa: ANN401 - fsspec ships no types
+    """A URL as a filesystem of fsspec names it."""
+    return str(fs._strip_protocol(url))  # noqa: SLF001
+
+
+def requests_of(fs: Any) -> Any:  # noqa: ANN401 - s3fs ships no types
+    """The coroutine by which an `s3fs.S3FileSystem` signs, sends and retries a request."""
+    return fs._call_s3  # noqa: SLF001
+
+
+def client_of(executor: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - distributed is an extra
+    """The client of an executor of distributed, and options that its tasks are submitted with."""
+    return executor._client, executor._kwargs  # noqa: SLF001
+
+
+def scheduler_address(client: Any) -> Any:  # noqa: ANN401 - distributed is an extra
+    """Address of a client's scheduler, also after the client was closed; else what it was given."""
+    return client._start_arg if client.scheduler is None else client.scheduler.address  # noqa: SLF001
+
+
+def with_windows(generator: Any, ds: Any, windows: Sequence[Mapping[str, slice]]) -> Any:  # noqa: ANN401 - xbatcher is an extra
+    """Let an xbatcher generator give windows of our choice, which it cannot choose itself.
+
+    Parameters
+    ----------
+    generator
+        Of any windows.
+    ds
+        The dataset that the windows are counted in.
+    windows
+        Rows and columns of each.
+
+    Returns
+    -------
+    xbatcher.BatchGenerator
+        The same generator; a batch is a window.
+    """
+    generator.ds = ds
+    generator._batch_selectors.selectors = {  # noqa: SLF001
+        number: [dict(window)] for number, window in enumerate(windows)
+    }
+    return generator
 
 
 def free_in_forks(lock: Any) -> Any:  # noqa: ANN401 - the type of a lock is private

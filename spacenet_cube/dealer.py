@@ -20,6 +20,7 @@ from distributed import Future as Remote
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
+from spacenet_cube.compat import scheduler_address
 from spacenet_cube.core.dealing import choose
 from spacenet_cube.errors import CubeError, LostClusterError, SourceError, StoreError
 
@@ -308,7 +309,7 @@ def told(error: Exception, client: Client) -> Exception:
             "command again"
         )
     if isinstance(error, (OSError, CommClosedError)):
-        address = client.scheduler.address if client.scheduler is not None else client._start_arg  # noqa: SLF001 - a closed client has no other
+        address = scheduler_address(client)
         where = f" at {address}" if isinstance(address, str) else ""
         return LostClusterError(
             f"the Dask scheduler{where} was lost during the build ({type(error).__name__}), so "

@@ -26,6 +26,7 @@ from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.cfexecutor import ClientExecutor
 from distributed.comm.core import CommClosedError
 
+from spacenet_cube.compat import client_of
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tasks import Task
 from spacenet_cube.dealer import PATIENCE_S, Dealer, told
@@ -285,7 +286,7 @@ def on_cluster(
         If the scheduler is lost.
     """
     assert isinstance(executor, ClientExecutor)
-    client = executor._client  # noqa: SLF001 - it has no other way to its client
+    client, options = client_of(executor)
     names: Sequence[str] = getattr(executor, "worker_env", ())
     started = f"{_PREFIX}-{plan.digest[:12]}-"
     job = Job(started + uuid4().hex[:8], do, plan, versions(), names)
@@ -304,7 +305,7 @@ def on_cluster(
     dealer = Dealer(
         client,
         partial(_remote_scenes, plan),
-        options=executor._kwargs,  # noqa: SLF001
+        options=options,
         welcome=welcome,
         rejoin=join,
     )

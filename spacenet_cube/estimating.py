@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore, StorePath
 
+from spacenet_cube.compat import objects_in
 from spacenet_cube.core.cost import Sample
 from spacenet_cube.core.documents import pixel_arrays
 from spacenet_cube.core.grid import Block
@@ -89,4 +90,4 @@ def _stored_bytes(plan: Plan, samples: Samples) -> int:
     with array_settings():
         array = zarr.Array.from_dict(StorePath(store, ""), document)
     array[...] = samples
-    return sum(len(value) for value in store._store_dict.values())  # noqa: SLF001 - no other way
+    return sum(map(len, objects_in(store).values()))

@@ -10,10 +10,9 @@ from typing import Any
 
 import xarray as xr
 from xarray.backends import ZarrStore
-from xarray.backends.zarr import ZarrArrayWrapper
-from xarray.core.indexing import LazilyIndexedArray
 from zarr.errors import BaseZarrError
 
+from spacenet_cube.compat import LazilyIndexedArray, ZarrArrayWrapper
 from spacenet_cube.errors import StoreError
 
 _DAMAGE = (BaseZarrError, ValueError, RuntimeError, BufferError)

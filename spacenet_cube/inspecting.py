@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.buffer import cpu
+from zarr.buffer import cpu
 from zarr.storage import MemoryStore, StorePath
 
 from spacenet_cube.core.damage import Layout, Place, Spans, index_size_bytes

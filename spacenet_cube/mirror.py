@@ -16,15 +16,9 @@ from pathlib import Path
 
 from spacenet_cube.core.copies import Held, LocalCopy
 from spacenet_cube.core.etags import PIECE_BYTES, part_sizes, tag_of
-from spacenet_cube.core.spans import Span, merge, requests, without
+from spacenet_cube.core.spans import HEAD_BYTES, PART_BYTES, Span, merge, requests, without
 from spacenet_cube.core.tiff import Structure, TiffError, structure
 from spacenet_cube.storage import DiskError, Location
-
-HEAD_BYTES = 1 << 16
-"""Fetched at once where a header is looked for."""
-
-PART_BYTES = 16 << 20
-"""Largest request for pixels."""
 
 HEAD_REQUESTS = 12
 """Most requests that finding a file's header may take."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import rasterio
 from affine import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
+from spacenet_cube.compat import CPLE_BaseError
 from spacenet_cube.core.copies import LocalCopy
 from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import OpenScene, ReadWindow

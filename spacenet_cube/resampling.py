@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
+from spacenet_cube.compat import GDAL_LOG
 from spacenet_cube.core.mosaic import Resampling
 from spacenet_cube.core.validity import Samples
 from spacenet_cube.core.warp import SHIFT_PX
@@ -37,7 +38,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "support option COORDINATE_OPERATION" not in record.getMessage()
 
 
-logging.getLogger("rasterio._env").addFilter(_is_news)
+logging.getLogger(GDAL_LOG).addFilter(_is_news)
 
 
 def resample(wanted: Resampling) -> Samples:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import StorePath
 
 from spacenet_cube.core.documents import ArraySpec, coordinate_arrays, pixel_arrays

@@ -17,13 +17,8 @@ from spacenet_cube.core.plan import TASKS_PER_WORKER, Plan
 from spacenet_cube.core.prices import GB, S3, Prices
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.schedule import schedule
+from spacenet_cube.core.spans import HEAD_BYTES, PART_BYTES
 from spacenet_cube.core.tasks import tasks
-
-HEAD_BYTES = 1 << 16
-"""Bytes of a remote header, as they are fetched."""
-
-PART_BYTES = 16 << 20
-"""Largest request for pixels."""
 
 ASSUMED_SHARE: Mapping[str, float] = {"u": 0.45, "i": 0.45, "f": 0.8}
 """Stored bytes over raw ones, by kind of sample: 11-bit imagery in 16 bits comes to 0.37."""

@@ -9,6 +9,12 @@ from itertools import islice, pairwise
 Span = tuple[int, int]
 """First byte, and the one after the last."""
 
+HEAD_BYTES = 1 << 16
+"""Fetched at once where a header is looked for."""
+
+PART_BYTES = 16 << 20
+"""Largest request for pixels."""
+
 
 def merge(spans: Iterable[Span]) -> list[Span]:
     """Sort spans and join those that touch or overlap.

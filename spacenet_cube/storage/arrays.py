@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import zarr
 
-from spacenet_cube.compat import free_in_forks
+from spacenet_cube.compat import FUSED_PIPELINE, free_in_forks
 
 SETTINGS = {
-    "codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline",
+    "codec_pipeline.path": FUSED_PIPELINE,
     "array.write_empty_chunks": True,
     "array.read_missing_chunks": False,
 }

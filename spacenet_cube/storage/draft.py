@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 
+from spacenet_cube.compat import sync
 from spacenet_cube.core.records import Entry
 from spacenet_cube.core.versions import MAIN
 from spacenet_cube.storage.durable import entries, settle

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fsspec.implementations.local import LocalFileSystem
 
+from spacenet_cube.compat import path_in
 from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.storage.address import Address, is_versioned, parse_address
@@ -52,7 +53,7 @@ def locate(url: str | Path, options: StorageOptions | Mapping[str, Any] | None =
     if not scheme:
         return Location(str(Path(text).expanduser().absolute()))
     if scheme in LOCAL:
-        return Location(str(Path(LocalFileSystem._strip_protocol(text)).absolute()))  # noqa: SLF001
+        return Location(str(Path(path_in(LocalFileSystem, text)).absolute()))
     own, extra = _sorted_out(options)
     if scheme in S3:
         return Location(s3_url(text), own, extra)

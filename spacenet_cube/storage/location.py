@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
+from spacenet_cube.compat import path_in
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.address import Address, is_versioned, parse_address
@@ -143,7 +144,7 @@ class Location:
         """The location as its filesystem names it."""
         if self.address is not None:
             return f"/{self.address.key}"
-        return str(self.fs._strip_protocol(self.url))  # noqa: SLF001 - fsspec has no public way
+        return str(path_in(self.fs, self.url))
 
     @property
     def key(self) -> str:

@@ -7,13 +7,14 @@ from typing import Any, Self
 
 from obstore.exceptions import NotFoundError
 from obstore.store import S3Store
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
     SuffixByteRequest,
 )
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import ObjectStore
 
 from spacenet_cube.core.access import StorageOptions

@@ -6,8 +6,8 @@ It may end in a dask graph, which goes to a scheduler, workers and their logs.
 import os
 from typing import Any
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore
 
 from spacenet_cube.storage.forks import refuse_inherited

@@ -4,8 +4,8 @@ import hashlib
 import threading
 from collections.abc import Callable
 
+from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store
-from zarr.core.buffer import Buffer
 from zarr.storage import WrapperStore
 
 from spacenet_cube.core.records import Written

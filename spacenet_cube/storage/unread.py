@@ -1,7 +1,7 @@
 """Unread: a Zarr store to write whole shards through, whatever lies there."""
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from fsspec.asyn import sync
 
+from spacenet_cube.compat import requests_of
+
 
 def read(fs: Any, bucket: str, key: str, span: tuple[int, int] | None) -> tuple[bytes, Any]:  # noqa: ANN401 - s3fs ships no types
     """Read an object or a part of it.
@@ -35,7 +37,7 @@ def read(fs: Any, bucket: str, key: str, span: tuple[int, int] | None) -> tuple[
     asked = {} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"}
 
     async def once() -> tuple[bytes, Any]:
-        answer = await fs._call_s3("get_object", Bucket=bucket, Key=key, **asked)  # noqa: SLF001 - s3fs has no public way
+        answer = await requests_of(fs)("get_object", Bucket=bucket, Key=key, **asked)
         async with answer["Body"] as body:
             return await body.read(), answer
 

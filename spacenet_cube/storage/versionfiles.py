@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from fsspec import AbstractFileSystem
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype, cpu, default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import WrapperStore
 
+from spacenet_cube.compat import SynchronousStore, sync
 from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.storage.repository import GUARD, Repository, RepositoryError, faults_told
 
@@ -94,7 +95,7 @@ class VersionStore(WrapperStore[Store]):
             await super().delete(key)
 
 
-class DraftStore(VersionStore):
+class DraftStore(SynchronousStore, VersionStore):
     """What a task writes through: it reads one state of a cube, and writes to another.
 
     It reads and writes synchronously too, as zarr's local store does, so that zarr encodes a
@@ -111,10 +112,6 @@ class DraftStore(VersionStore):
     def __init__(self, store: Store, reads: Store | None = None) -> None:
         super().__init__(store)
         self._reads = reads
-
-    @property
-    def _supports_sync_io(self) -> bool:
-        return True
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
