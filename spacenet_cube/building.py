@@ -436,7 +436,7 @@ def _work_far(
     """Do tasks of a plan on a cluster, whose dealer has all of them."""
     from spacenet_cube.distributing import on_cluster  # noqa: PLC0415 - of an extra
 
-    with on_cluster(cluster, plan, partial(do_task, plan, cube)) as (far, do_there):
+    with on_cluster(cluster, plan, partial(do_task, plan, cube), cube.url) as (far, do_there):
         return run_all(
             left.todo,
             do_there,

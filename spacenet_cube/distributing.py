@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
@@ -26,10 +27,11 @@ from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.cfexecutor import ClientExecutor
 from distributed.comm.core import CommClosedError
 
+from spacenet_cube.cluster_faults import told
 from spacenet_cube.compat import client_of
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tasks import Task
-from spacenet_cube.dealer import PATIENCE_S, Dealer, told
+from spacenet_cube.dealer import PATIENCE_S, Dealer
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.keeping import KeptStage
 from spacenet_cube.scheduler import ANSWER_S, check_scheduler, normalised
@@ -262,7 +264,7 @@ def _take(values: _Values) -> None:
 
 @contextmanager
 def on_cluster(
-    executor: Executor, plan: Plan, do: Do
+    executor: Executor, plan: Plan, do: Do, place: str
 ) -> Iterator[tuple[Dealer, Callable[[Task], Any]]]:
     """Let the workers of a cluster do the tasks of a build.
 
@@ -274,6 +276,8 @@ def on_cluster(
         The plan.
     do
         Does a task; it is sent to each worker once.
+    place
+        URL of what is built: one plan may be built to several places on one cluster.
 
     Yields
     ------
@@ -288,7 +292,7 @@ def on_cluster(
     assert isinstance(executor, ClientExecutor)
     client, options = client_of(executor)
     names: Sequence[str] = getattr(executor, "worker_env", ())
-    started = f"{_PREFIX}-{plan.digest[:12]}-"
+    started = f"{_PREFIX}-{plan.digest[:12]}-{sha256(place.encode()).hexdigest()[:8]}-"
     job = Job(started + uuid4().hex[:8], do, plan, versions(), names)
 
     def welcome(addresses: Sequence[str]) -> None:
@@ -306,6 +310,7 @@ def on_cluster(
         client,
         partial(_remote_scenes, plan),
         options=options,
+        needs_bytes=plan.peak_memory_bytes,
         welcome=welcome,
         rejoin=join,
     )

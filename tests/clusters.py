@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,13 @@ class Cluster:
 
     address: str
     log: Path
+    restart: Callable[[], None]
     killed: list[int] = field(default_factory=list)
+
+    def workers(self) -> list[str]:
+        """Addresses of the workers that are there."""
+        with Client(self.address, set_as_default=False) as client:
+            return sorted(client.nthreads())
 
     def pids(self) -> list[int]:
         """Process ids of the workers that are there."""
@@ -56,11 +62,18 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    home: Path, env: Mapping[str, str], *, workers: int = 3, threads: int = 1, memory: str = "2GB"
+    home: Path,
+    env: Mapping[str, str],
+    *,
+    workers: int = 3,
+    threads: int = 1,
+    memory: str = "2GB",
+    more: Sequence[Sequence[str]] = (),
 ) -> Iterator[Cluster]:
     """A scheduler and workers, each in a process of its own with a nanny.
 
-    Their environment is this one's without AWS's variables, and with ``env``.
+    Their environment is this one's without AWS's variables, and with ``env``.  ``more`` are
+    arguments of further workers, one each.
     """
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -68,17 +81,27 @@ def cluster(
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     places = ["--host", "127.0.0.1", "--no-dashboard"]
     scheduler = ["scheduler", "--port", str(port), *places]
-    size = ["--nworkers", str(workers), "--nthreads", str(threads), "--memory-limit", memory]
+    size = ["--nthreads", str(threads), "--memory-limit", memory]
     working = ["worker", address, *size, *places, "--local-directory", str(home)]
-    with log.open("wb") as out:
-        running = [_started(command, {**clean, **env}, out) for command in (scheduler, working)]
-        try:
-            with Client(address, timeout=120, set_as_default=False) as client:
-                client.wait_for_workers(workers, timeout=120)
-            yield Cluster(address, log)
-        finally:
-            for one in reversed(running):
-                _end(one)
+    commands = [scheduler, [*working, "--nworkers", str(workers)], *([*working, *m] for m in more)]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def end() -> None:
+        while running:
+            _end(running.pop())
+
+    def restart() -> None:
+        end()
+        with log.open("ab") as out:
+            running.extend(_started(command, {**clean, **env}, out) for command in commands)
+
+    try:
+        restart()
+        with Client(address, timeout=120, set_as_default=False) as client:
+            client.wait_for_workers(workers + len(more), timeout=120)
+        yield Cluster(address, log, restart)
+    finally:
+        end()
 
 
 def _started(command: list[str], env: Mapping[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
