@@ -26,14 +26,11 @@ from spacenet_cube.version import __version__
 if TYPE_CHECKING:
     from spacenet_cube.building import build
     from spacenet_cube.chips import Chips
-    from spacenet_cube.core.bands import SENSORS, Band
     from spacenet_cube.core.chipping import Chip
     from spacenet_cube.core.condition import BuildStatus
     from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
     from spacenet_cube.core.plan import Plan, plan
-    from spacenet_cube.core.recipe import Recipe
     from spacenet_cube.core.scene import Scene
-    from spacenet_cube.core.versions import Version
     from spacenet_cube.corpus import Corpus, open_corpus
     from spacenet_cube.distributing import connect
     from spacenet_cube.drawing import quicklook
@@ -41,20 +38,23 @@ if TYPE_CHECKING:
     from spacenet_cube.labels import read_labels
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
-    from spacenet_cube.recipes import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.recipe.bands import SENSORS, Band
+    from spacenet_cube.recipe.files import bundled_recipes, load_recipe, parse_recipe
+    from spacenet_cube.recipe.model import Recipe
     from spacenet_cube.repairing import Repaired, repair
     from spacenet_cube.revisions import history, rollback, tag
     from spacenet_cube.sample import write_sample
     from spacenet_cube.status import build_status
+    from spacenet_cube.storage.icechunk.version import Version
     from spacenet_cube.surveying import survey
     from spacenet_cube.updating import Updated, update
     from spacenet_cube.verifying import verify
 
 _HOMES = {
-    "bundled_recipes": "recipes",
-    "load_recipe": "recipes",
-    "parse_recipe": "recipes",
-    "Recipe": "core.recipe",
+    "bundled_recipes": "recipe.files",
+    "load_recipe": "recipe.files",
+    "parse_recipe": "recipe.files",
+    "Recipe": "recipe.model",
     "write_sample": "sample",
     "survey": "surveying",
     "reference_grid": "likeness",
@@ -77,7 +77,7 @@ _HOMES = {
     "history": "revisions",
     "tag": "revisions",
     "rollback": "revisions",
-    "Version": "core.versions",
+    "Version": "storage.icechunk.version",
     "open_cube": "opening",
     "open_corpus": "corpus",
     "Corpus": "corpus",
@@ -86,8 +86,8 @@ _HOMES = {
     "read_labels": "labels",
     "cube_info": "info",
     "quicklook": "drawing",
-    "SENSORS": "core.bands",
-    "Band": "core.bands",
+    "SENSORS": "recipe.bands",
+    "Band": "recipe.bands",
 }
 
 __all__ = [  # noqa: RUF022 - in pipeline order

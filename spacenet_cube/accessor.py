@@ -14,12 +14,8 @@ import xarray as xr
 
 from spacenet_cube.accessor_analysis import AnalysisMethods
 from spacenet_cube.accessor_learning import LearningMethods
-from spacenet_cube.analysis import (
-    exporting,
-    parts,
-    pictures,
-)
-from spacenet_cube.core.levels import Level, levels, told
+from spacenet_cube.analysis import exporting, parts, pictures
+from spacenet_cube.format.levels import Level, levels, told
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]

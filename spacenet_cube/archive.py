@@ -16,18 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 from zlib import error as zlib_error
 
-from spacenet_cube.core.members import (
-    Entry,
-    Kind,
-    RefusedError,
-    Rules,
-    is_wanted,
-    most_bytes,
-)
+from spacenet_cube.core.members import Entry, Kind, RefusedError, Rules, is_wanted, most_bytes
 from spacenet_cube.errors import SourceError
 from spacenet_cube.listing import SourceFile
 from spacenet_cube.shelf import Member, Shelf
-from spacenet_cube.storage import FAULTS, Location
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.location import Location
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 """Endings by which a source is known to be an archive."""

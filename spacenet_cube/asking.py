@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from spacenet_cube.core.access import StorageOptions
     from spacenet_cube.core.cost import Sample
     from spacenet_cube.core.plan import Plan
-    from spacenet_cube.core.progress import Progress as Tell
-    from spacenet_cube.core.recipe import Product
-    from spacenet_cube.core.wanted import Area
+    from spacenet_cube.progress import Progress as Tell
+    from spacenet_cube.recipe.grids import Area
+    from spacenet_cube.recipe.model import Product
+    from spacenet_cube.storage.base.options import StorageOptions
     from spacenet_cube.surveying import Survey
 
 
@@ -41,7 +41,7 @@ class Access:
     @property
     def said(self) -> dict[str, str]:
         """Options of the source, by name."""
-        from spacenet_cube.core.access import options_of_pairs
+        from spacenet_cube.storage.base.options import options_of_pairs
 
         paying = {"requester_pays": "true"} if self.requester_pays else {}
         return options_of_pairs(self.source_options or ()) | paying
@@ -49,14 +49,14 @@ class Access:
     @property
     def target(self) -> dict[str, str]:
         """Options of the target, by name."""
-        from spacenet_cube.core.access import options_of_pairs
+        from spacenet_cube.storage.base.options import options_of_pairs
 
         return options_of_pairs(self.target_options or ())
 
     @property
     def to_read(self) -> "StorageOptions":
         """How a cube is reached: as said, else as the environment says."""
-        from spacenet_cube.storage import from_environment
+        from spacenet_cube.storage.locate import from_environment
 
         return from_environment("target").over(self.target)
 
@@ -72,7 +72,7 @@ def plan_of(
 ) -> Iterator[tuple["Plan | None", "Tell | None"]]:
     """The plan that a cube was built by, made anew; none where no cube is given."""
     from spacenet_cube.inventory import origin
-    from spacenet_cube.recipes import bundled_recipes
+    from spacenet_cube.recipe.files import bundled_recipes
     from spacenet_cube.terminal import Bars, bars
     from spacenet_cube.verifying import located
 
@@ -131,9 +131,9 @@ def plans_of(
     from spacenet_cube.core.plan import plan
     from spacenet_cube.likeness import reference_grid
     from spacenet_cube.overlap import refuse_inside
-    from spacenet_cube.recipes import load_recipe
-    from spacenet_cube.scratch import scratch_folder
-    from spacenet_cube.storage import locate
+    from spacenet_cube.recipe.files import load_recipe
+    from spacenet_cube.storage.locate import locate
+    from spacenet_cube.storage.scratch import scratch_folder
     from spacenet_cube.surveying import source_location, survey
     from spacenet_cube.terminal import Bars, bars
 

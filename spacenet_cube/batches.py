@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from spacenet_cube.compat import with_windows
-from spacenet_cube.core.grid import Block
 from spacenet_cube.errors import MissingExtraError
+from spacenet_cube.raster.grid import Block
 
 if TYPE_CHECKING:
     from xbatcher import BatchGenerator

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from spacenet_cube.core.holdings import parsed_object
-from spacenet_cube.core.manifest import Manifest, parse
 from spacenet_cube.core.ownership import (
     ROOT,
     Ownership,
@@ -23,10 +21,13 @@ from spacenet_cube.core.ownership import (
     shown,
 )
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.records import Entry
 from spacenet_cube.errors import CubeExistsError, StoreError, VerifyError
+from spacenet_cube.format.manifest import Manifest, parse, parsed_object
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import FAULTS, Location, entries
+from spacenet_cube.storage.base.entries import Entry
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.location import Location
 
 _LOG = logging.getLogger("spacenet_cube")
 _SUFFIX = ".jsonl"

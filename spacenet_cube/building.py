@@ -16,23 +16,24 @@ from typing import Any, TypeGuard
 
 from spacenet_cube.belongings import refuse_links
 from spacenet_cube.clearing import discard, tidy, unpublish
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import Begun, begun, first_step
 from spacenet_cube.core.inputs import COORDINATES
 from spacenet_cube.core.plan import Plan, halves_held
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.records import Record
 from spacenet_cube.core.versions import repository_path
 from spacenet_cube.errors import CubeExistsError, StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, drop_claims, hold
 from spacenet_cube.overlap import refuse_overlap
+from spacenet_cube.progress import Progress
 from spacenet_cube.publish import publish, what_stands
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch, pool_of, run_all
-from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import Location, from_environment, locate
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.locate import from_environment, locate
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.scratch import scratch_folder
 from spacenet_cube.versioning import Run, build_version, check_version
 from spacenet_cube.working import Here, Recorder, do_coordinates, do_task
 

@@ -6,8 +6,8 @@ pixels at hand, so it halves them there and then, and nobody reads them back.
 
 import threading
 
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import Pixels
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.pixels import Pixels
 
 
 class Carried:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from spacenet_cube.batches import ChipSamples, ChipStream, Opener, Transform, generator
 from spacenet_cube.core.chipping import Chip, Numbers
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.parts import Part
 from spacenet_cube.core.splitting import Splits, home_shards, shuffled
 from spacenet_cube.cutting import computed, on_pixels_of, pool, tiles_of, without_dask
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.footprints import draw, footprints
+from spacenet_cube.format.subset import Part
+from spacenet_cube.raster.grid import Block
 
 if TYPE_CHECKING:
     import geopandas

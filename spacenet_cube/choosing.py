@@ -26,12 +26,12 @@ from spacenet_cube.core.chipping import (
     undecided,
     windows,
 )
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.levels import levels
-from spacenet_cube.core.parts import Part, locate_part
 from spacenet_cube.core.splitting import Splits, assigned
 from spacenet_cube.cutting import tiles_of
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.format.levels import levels
+from spacenet_cube.format.subset import Part, locate_part
+from spacenet_cube.raster.grid import Block
 
 
 def chips(

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spacenet_cube.belongings import ownership, tell_foreign
-from spacenet_cube.core.manifest import Manifest, place
 from spacenet_cube.core.ownership import ROOT, Ownership, is_manifest
 from spacenet_cube.errors import StoreError
+from spacenet_cube.format.manifest import Manifest, place
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.publish import published_manifest, read_root
-from spacenet_cube.storage import FAULTS, Location, entries, remove_empty, remove_keys
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import entries, remove_empty, remove_keys
+from spacenet_cube.storage.location import Location
 
 
 def discard(cube: Location, begin: Callable[[], None]) -> None:

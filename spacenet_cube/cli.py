@@ -62,7 +62,7 @@ def _root(
 @app.command("recipes")
 def recipes_command(as_json: JsonOption = False) -> None:
     """List the bundled recipes and their products."""
-    from spacenet_cube.recipes import bundled_recipes, load_recipe
+    from spacenet_cube.recipe.files import bundled_recipes, load_recipe
 
     found = [load_recipe(name) for name in bundled_recipes()]
     if as_json:
@@ -126,7 +126,7 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Survey the sources and show what a build would do and cost, without doing it."""
-    from spacenet_cube.recipes import area_of
+    from spacenet_cube.recipe.files import area_of
     from spacenet_cube.terminal import figures_of
 
     access = Access(source, source_option, target_option, staging, requester_pays, pin)
@@ -181,7 +181,7 @@ def build_command(
 ) -> None:
     """Build cubes and publish them; go on with what was stopped."""
     from spacenet_cube.building import check_target
-    from spacenet_cube.recipes import area_of
+    from spacenet_cube.recipe.files import area_of
     from spacenet_cube.terminal import Bars
 
     if replace and update_only:
@@ -223,8 +223,8 @@ def status_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far the build of a cube has come, what failed and why, and who is at work."""
-    from spacenet_cube.core.access import options_of_pairs
     from spacenet_cube.status import build_status
+    from spacenet_cube.storage.base.options import options_of_pairs
     from spacenet_cube.terminal import status_table
 
     found = build_status(cube, target_options=options_of_pairs(target_option or ()))
@@ -259,7 +259,7 @@ def verify_command(
 ) -> None:
     """Say whether a cube is what its manifest says; with --source, and what its sources hold."""
     from spacenet_cube.core.findings import Sampling
-    from spacenet_cube.recipes import area_of
+    from spacenet_cube.recipe.files import area_of
     from spacenet_cube.verifying import verify
 
     access = Access(source, source_option, target_option, staging, requester_pays)
@@ -302,7 +302,7 @@ def repair_command(
     as_json: JsonOption = False,
 ) -> None:
     """Make what verifying names once more, byte for byte, and nothing else."""
-    from spacenet_cube.recipes import area_of
+    from spacenet_cube.recipe.files import area_of
     from spacenet_cube.repairing import repair
 
     access = Access(source, source_option, target_option, staging, requester_pays)
@@ -356,8 +356,8 @@ def history_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show the versions of a versioned cube, newest first."""
-    from spacenet_cube.core.access import options_of_pairs
     from spacenet_cube.revisions import history, history_table
+    from spacenet_cube.storage.base.options import options_of_pairs
 
     found = history(cube, target_options=options_of_pairs(target_option or ()))
     if as_json:
@@ -378,8 +378,8 @@ def tag_command(
     target_option: TargetOptionsOption = None,
 ) -> None:
     """Give a version of a cube a name, for good."""
-    from spacenet_cube.core.access import options_of_pairs
     from spacenet_cube.revisions import tag
+    from spacenet_cube.storage.base.options import options_of_pairs
 
     options = options_of_pairs(target_option or ())
     typer.echo(f"{name} is {tag(cube, name, version, target_options=options).id}")
@@ -392,8 +392,8 @@ def rollback_command(
     target_option: TargetOptionsOption = None,
 ) -> None:
     """Let readers see another version of a cube; nothing is deleted."""
-    from spacenet_cube.core.access import options_of_pairs
     from spacenet_cube.revisions import rollback
+    from spacenet_cube.storage.base.options import options_of_pairs
 
     found = rollback(cube, version, target_options=options_of_pairs(target_option or ()))
     typer.echo(f"readers see {found.id} of {found.time} now")
@@ -402,7 +402,7 @@ def rollback_command(
 @app.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from spacenet_cube.core.recipe import Recipe
+    from spacenet_cube.recipe.model import Recipe
 
     _print_json(Recipe.model_json_schema())
 

@@ -15,15 +15,18 @@ from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.findings import Fault, Sampling
 from spacenet_cube.core.holdings import ROOT, Holdings
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.units import Unit
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.inspecting import Samples, decoded
 from spacenet_cube.inventory import read_or_none
+from spacenet_cube.progress import Progress
 from spacenet_cube.running import each_of
-from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Location, entries, locate
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.scratch import scratch_folder
 from spacenet_cube.working import build_unit
 
 _MEND = (

@@ -9,7 +9,9 @@ import xarray as xr
 
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.opening import Chunks, cube_url, open_cube
-from spacenet_cube.storage import FAULTS, Location, locate, name_of
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location, name_of
 
 _SUFFIXES = (".zarr", ".icechunk")
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from spacenet_cube.analysis.stored import stored_array
 from spacenet_cube.core.chipping import Tiling, boxes, stored_sizes, tiling
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.parts import Part
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.storage import is_forked
+from spacenet_cube.format.subset import Part
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.storage.base.forks import is_forked
 
 _PIECE_PX = 2048
 

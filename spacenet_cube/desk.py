@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.records import Record
 from spacenet_cube.errors import CubeExistsError, StoreError
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import FAULTS, Draft, Location, MovedError
+from spacenet_cube.storage.base.entries import Stored
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.draft import Draft
+from spacenet_cube.storage.icechunk.repository import MovedError
+from spacenet_cube.storage.location import Location
 from spacenet_cube.working import Recording, both, record_of
 
 _SHARE, _DEAR_S = 10, 1.0

@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 from pyproj import CRS
 
-from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
+from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.info import Ground, ground
 from spacenet_cube.opening import choose_level, cube_url, open_cube
 from spacenet_cube.roots import believing

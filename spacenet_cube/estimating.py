@@ -11,14 +11,14 @@ from zarr.storage import MemoryStore, StorePath
 from spacenet_cube.compat import objects_in
 from spacenet_cube.core.cost import Sample
 from spacenet_cube.core.documents import pixel_arrays
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.validity import Samples
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.validity import Samples
 from spacenet_cube.read import reader
-from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import array_settings
+from spacenet_cube.storage.scratch import scratch_folder
+from spacenet_cube.storage.stores.settings import array_settings
 
 WINDOWS = 6
 """Windows that are tried at least, in as many scenes where there are so many."""

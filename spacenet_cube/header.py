@@ -19,11 +19,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from spacenet_cube.cache import recall, remember
 from spacenet_cube.core.scene import Layout
 from spacenet_cube.core.tiff import Structure
-from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.mirror import Mirror, local_structure
+from spacenet_cube.raster.crs import refuse_files
 from spacenet_cube.read import open_raster
-from spacenet_cube.scratch import scratch_folder
-from spacenet_cube.storage import Location
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.scratch import scratch_folder
 
 _FAR, _THIN = 1e12, 1e-18
 

@@ -15,11 +15,12 @@ import numpy as np
 import zarr
 from pyproj import CRS, Geod
 
-from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import StoreError
+from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.opening import cube_url
 from spacenet_cube.roots import believing, open_root
-from spacenet_cube.storage import locate, scrubbed
+from spacenet_cube.storage.base.secrets import scrubbed
+from spacenet_cube.storage.locate import locate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -14,11 +14,13 @@ import zarr
 from zarr.buffer import cpu
 from zarr.storage import MemoryStore, StorePath
 
-from spacenet_cube.core.damage import Layout, Place, Spans, index_size_bytes
 from spacenet_cube.core.findings import REBUILD, REPAIR, Fault
-from spacenet_cube.core.shards import index_faults
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import FAULTS, Location, array_settings, is_absence
+from spacenet_cube.format.layout import Layout, Place, Spans, index_size_bytes
+from spacenet_cube.format.shard_index import index_faults
+from spacenet_cube.storage.base.faults import FAULTS, is_absence
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.stores.settings import array_settings
 
 Samples = np.ndarray[Any, np.dtype[Any]]
 

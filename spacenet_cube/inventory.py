@@ -9,20 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
-from spacenet_cube.core.damage import layout
 from spacenet_cube.core.findings import REBUILD, REPAIR, Fault
-from spacenet_cube.core.holdings import (
-    ROOT,
-    Holdings,
-    digest_of,
-    manifest_entry,
-    parsed_object,
-)
-from spacenet_cube.core.manifest import Manifest, parse, place
+from spacenet_cube.core.holdings import ROOT, Holdings, digest_of, manifest_entry
 from spacenet_cube.core.ownership import is_digest
 from spacenet_cube.errors import StoreError, VerifyError
+from spacenet_cube.format.layout import layout
+from spacenet_cube.format.manifest import Manifest, parse, parsed_object, place
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import FAULTS, Location, entries, is_absence
+from spacenet_cube.storage.base.faults import FAULTS, is_absence
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.location import Location
 
 _SUFFIX = ".jsonl"
 _DIGEST_LENGTH = 64

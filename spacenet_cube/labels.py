@@ -26,11 +26,13 @@ from rasterio import features as burner
 
 from spacenet_cube.compat import free_in_forks
 from spacenet_cube.core.features import CRS84, features
-from spacenet_cube.core.grid import Block, Grid
-from spacenet_cube.core.parts import Part, locate_part
 from spacenet_cube.cutting import tiles_of
 from spacenet_cube.errors import MissingExtraError, RecipeError, SourceError
-from spacenet_cube.storage import FAULTS, Location, locate
+from spacenet_cube.format.subset import Part, locate_part
+from spacenet_cube.raster.grid import Block, Grid
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
 
 if TYPE_CHECKING:
     import geopandas

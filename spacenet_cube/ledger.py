@@ -15,14 +15,9 @@ from spacenet_cube.core.ownership import arrays_of, is_ledger, is_task, parse_ar
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.records import Record, parse_record
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import (
-    FAULTS,
-    Location,
-    entries,
-    remove_empty,
-    remove_keys,
-    write_durably,
-)
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import entries, remove_empty, remove_keys, write_durably
+from spacenet_cube.storage.location import Location
 
 FORMAT = 1
 """Version of ``plan.json``."""

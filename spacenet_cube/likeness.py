@@ -8,14 +8,16 @@ from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.wanted import LikeGrid, refuse_files
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.publish import ROOT
-from spacenet_cube.storage import FAULTS, locate
+from spacenet_cube.raster.crs import refuse_files
+from spacenet_cube.raster.grid import Grid
+from spacenet_cube.recipe.grids import LikeGrid
+from spacenet_cube.recipe.model import Product, Recipe
+from spacenet_cube.storage.base.entries import ROOT
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.locate import locate
 
 _UNSOUND = (
     ValueError,

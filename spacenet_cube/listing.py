@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from spacenet_cube.core.patterns import matches
-from spacenet_cube.core.recipe import Product
 from spacenet_cube.errors import RecipeError, SourceError
-from spacenet_cube.storage import FAULTS, Location, error_code, name_of
+from spacenet_cube.recipe.model import Product
+from spacenet_cube.storage.base.faults import FAULTS, error_code
+from spacenet_cube.storage.location import Location, name_of
 
 _WILD = frozenset("*?[")
 _WEB = frozenset({"http", "https"})

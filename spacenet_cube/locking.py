@@ -30,14 +30,9 @@ from spacenet_cube.core.claims import (
     parse_claim,
 )
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import (
-    FAULTS,
-    Location,
-    create,
-    entries,
-    remove_empty,
-    remove_keys,
-)
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import create, entries, remove_empty, remove_keys
+from spacenet_cube.storage.location import Location
 
 _TRIES = 5
 _AGAIN_S = 0.5

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from spacenet_cube.core.copies import Held, LocalCopy
-from spacenet_cube.core.etags import PIECE_BYTES, part_sizes, tag_of
 from spacenet_cube.core.spans import HEAD_BYTES, PART_BYTES, Span, merge, requests, without
 from spacenet_cube.core.tiff import Structure, TiffError, structure
-from spacenet_cube.storage import DiskError, Location
+from spacenet_cube.storage.base.faults import DiskError
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.s3.etags import PIECE_BYTES, part_sizes, tag_of
 
 HEAD_REQUESTS = 12
 """Most requests that finding a file's header may take."""

@@ -20,10 +20,10 @@ from spacenet_cube import accessor  # noqa: F401 - registers cube.spacenet
 from spacenet_cube.analysis.parts import OPEN_LEVEL
 from spacenet_cube.analysis.stored import Origin
 from spacenet_cube.compat import lazy_selection
-from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.guarding import GuardedStore
-from spacenet_cube.recipes import bundled_recipes, load_recipe
+from spacenet_cube.recipe.files import bundled_recipes, load_recipe
 from spacenet_cube.roots import (
     PIXELS,
     believing,
@@ -33,7 +33,10 @@ from spacenet_cube.roots import (
     open_root,
     root_at,
 )
-from spacenet_cube.storage import array_settings, is_versioned, locate, sealed, unsealed
+from spacenet_cube.storage.base.secrets import sealed, unsealed
+from spacenet_cube.storage.icechunk.address import is_versioned
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.stores.settings import array_settings
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None
 
@@ -51,7 +54,7 @@ class LevelOpener:
     """How the storage is reached, as fsspec takes it; not shown, since it may hold secrets."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without what may be a secret; see `spacenet_cube.storage.secrets`."""
+        """Pickle without what may be a secret; see `spacenet_cube.storage.base.secrets`."""
         return _opener, (self.url, *sealed(self.storage_options))
 
     def __call__(self, number: int, *, chunks: Chunks = "shard") -> xr.Dataset:

@@ -14,9 +14,9 @@ from hashlib import file_digest
 from pathlib import Path
 from stat import S_ISREG
 
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.errors import SourceError
+from spacenet_cube.progress import Progress
 
 _LOCKS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _KNOWN: dict[str, tuple["Stamp", str]] = {}

@@ -13,25 +13,24 @@ from typing import Any
 from spacenet_cube.belongings import ownership, refuse_occupied, refuse_taken
 from spacenet_cube.core.begun import Begun, Found
 from spacenet_cube.core.documents import group_documents
-from spacenet_cube.core.foreign import unsound
-from spacenet_cube.core.manifest import (
+from spacenet_cube.core.ownership import Ownership, is_digest
+from spacenet_cube.core.plan import Plan
+from spacenet_cube.errors import CubeExistsError, StoreError, VerifyError
+from spacenet_cube.format.manifest import (
     ENTRY,
     Manifest,
-    Stored,
     manifest,
     parse,
     place,
     root_digest,
     with_manifest,
 )
-from spacenet_cube.core.ownership import Ownership, is_digest
-from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.records import Entry, Written
-from spacenet_cube.errors import CubeExistsError, StoreError, VerifyError
+from spacenet_cube.format.validate import unsound
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import FAULTS, Location, create, entries, remove_keys, write_durably
-
-ROOT = "zarr.json"
+from spacenet_cube.storage.base.entries import ROOT, Entry, Stored, Written
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import create, entries, remove_keys, write_durably
+from spacenet_cube.storage.location import Location
 
 _NAMED = 3
 _WRITERS = 8

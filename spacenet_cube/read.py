@@ -16,13 +16,13 @@ from rasterio.windows import Window
 
 from spacenet_cube.compat import CPLE_BaseError
 from spacenet_cube.core.copies import LocalCopy
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import OpenScene, ReadWindow
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.upright import in_file, turn, upright
-from spacenet_cube.core.validity import Samples
 from spacenet_cube.errors import SourceError
 from spacenet_cube.pinning import refuse_changed, refuse_mixed
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.upright import in_file, turn, upright
+from spacenet_cube.raster.validity import Samples
 
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64,

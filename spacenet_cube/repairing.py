@@ -15,29 +15,26 @@ from typing import Any
 
 from spacenet_cube.belongings import ownership, refuse_links, refuse_taken
 from spacenet_cube.clearing import drop_drafts
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.difference import difference
 from spacenet_cube.core.findings import Verification
-from spacenet_cube.core.holdings import (
-    ROOT,
-    Holdings,
-    is_root_of,
-    manifest_entry,
-    parsed_object,
-    stored_form,
-)
-from spacenet_cube.core.manifest import Manifest, Stored, manifest, place, with_manifest
+from spacenet_cube.core.holdings import ROOT, Holdings, is_root_of, manifest_entry, stored_form
 from spacenet_cube.core.ownership import has_form, occupied
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.remaking import Remake, documents, remakes
 from spacenet_cube.errors import RecipeError, StoreError, VerifyError
+from spacenet_cube.format.manifest import Manifest, manifest, parsed_object, place, with_manifest
 from spacenet_cube.inventory import read_or_none, take_inventory
 from spacenet_cube.locking import hold
+from spacenet_cube.progress import Progress
 from spacenet_cube.running import each_of
-from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Location, entries, locate, write_durably
+from spacenet_cube.storage.base.entries import Stored
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.durable import entries, write_durably
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.scratch import scratch_folder
 from spacenet_cube.verifying import located, verify
 from spacenet_cube.working import build_overview, build_unit
 from spacenet_cube.write import write_coordinates

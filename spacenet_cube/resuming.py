@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from spacenet_cube.core.difference import difference
 from spacenet_cube.core.inputs import COORDINATES, inputs
 from spacenet_cube.core.keys import coordinate_keys, task_keys
-from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.records import Entry, Record, Written
+from spacenet_cube.core.records import Record
 from spacenet_cube.core.tasks import Task, tasks, update_tasks
 from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.publish import published_manifest
-from spacenet_cube.storage import FAULTS, Location, entries
+from spacenet_cube.storage.base.entries import Entry, Stored, Written
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.location import Location
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.versions import Version
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.locking import hold
 from spacenet_cube.publish import read_root
-from spacenet_cube.storage import (
-    FAULTS,
-    Location,
-    MovedError,
-    Repository,
-    from_environment,
-    locate,
-)
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.icechunk.repository import MovedError, Repository
+from spacenet_cube.storage.icechunk.version import Version
+from spacenet_cube.storage.locate import from_environment, locate
+from spacenet_cube.storage.location import Location
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

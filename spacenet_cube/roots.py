@@ -12,11 +12,15 @@ import zarr
 from pyproj.exceptions import CRSError
 from zarr.errors import GroupNotFoundError
 
-from spacenet_cube.core.foreign import unsound, unsound_shapes
-from spacenet_cube.core.levels import Level
-from spacenet_cube.core.wanted import refuse_files
 from spacenet_cube.errors import RecipeError, StoreError
-from spacenet_cube.storage import FAULTS, Location, array_settings, locate, scrubbed
+from spacenet_cube.format.levels import Level
+from spacenet_cube.format.validate import unsound, unsound_shapes
+from spacenet_cube.raster.crs import refuse_files
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.base.secrets import scrubbed
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.stores.settings import array_settings
 
 PIXELS = ("image", "source_index")
 """Arrays of pixels, at every level."""

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from itertools import islice
 
 from spacenet_cube.core.plan import TASKS_PER_WORKER
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.core.tasks import Ready, Task
 from spacenet_cube.errors import LostClusterError
+from spacenet_cube.progress import Progress
 
 _LOOK_S = 1.0
 _STAGES = {"unit": "units", "overview": "overviews", "renumber": "renumbering"}

@@ -15,14 +15,9 @@ from typing import IO, Any
 
 from spacenet_cube.core.members import RASTERS, Entry, RefusedError, strays
 from spacenet_cube.listing import SourceFile
-from spacenet_cube.storage import (
-    FAULTS,
-    Location,
-    entries,
-    name_of,
-    remove_empty,
-    remove_keys,
-)
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import entries, remove_empty, remove_keys
+from spacenet_cube.storage.location import Location, name_of
 
 _COPY_BYTES = 1 << 20
 _DONE = "complete.json"

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Self
 
 from spacenet_cube.core.copies import LocalCopy
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.tiff import Structure, TiffError
 from spacenet_cube.core.units import Unit
-from spacenet_cube.core.upright import in_file
 from spacenet_cube.errors import CubeError, SourceError
 from spacenet_cube.mirror import Mirror
-from spacenet_cube.storage import FAULTS, locate
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.upright import in_file
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.locate import locate
 
 _Held = tuple[Mirror, Structure]
 

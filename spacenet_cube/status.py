@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import Begun, level_label
 from spacenet_cube.core.condition import BuildStatus, Done
 from spacenet_cube.core.tasks import level_of
@@ -12,7 +11,10 @@ from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import holder_of, told
 from spacenet_cube.publish import is_published
-from spacenet_cube.storage import FAULTS, entries, from_environment, locate
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.locate import from_environment, locate
 
 
 def build_status(

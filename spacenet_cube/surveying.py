@@ -14,30 +14,25 @@ from typing import Any, overload
 from rasterio.errors import RasterioError
 
 from spacenet_cube.archive import Archive, is_archive, unpack
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.expectations import faults
 from spacenet_cube.core.imd import Imagery, ImdError, parse_imagery
-from spacenet_cube.core.progress import Progress
-from spacenet_cube.core.recipe import Product, Recipe
 from spacenet_cube.core.scene import Scene, acquired_from_name, row_col_from_name, scene_order
 from spacenet_cube.core.sidecars import sidecar_of
 from spacenet_cube.core.tiff import TiffError
-from spacenet_cube.core.upright import upright
 from spacenet_cube.errors import RecipeError, SourceError
 from spacenet_cube.header import UnusableError, read_header
-from spacenet_cube.listing import (
-    LeftOut,
-    Listing,
-    SourceFile,
-    excluding,
-    list_sources,
-    one_a_tile,
-)
+from spacenet_cube.listing import LeftOut, Listing, SourceFile, excluding, list_sources, one_a_tile
 from spacenet_cube.overlap import refuse_inside
 from spacenet_cube.pinning import Stamp, pinned, stamp_of
-from spacenet_cube.scratch import interpreter_scratch
+from spacenet_cube.progress import Progress
+from spacenet_cube.raster.upright import upright
+from spacenet_cube.recipe.model import Product, Recipe
 from spacenet_cube.shelf import Member
-from spacenet_cube.storage import FAULTS, Location, from_environment, locate, name_of
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.locate import from_environment, locate
+from spacenet_cube.storage.location import Location, name_of
+from spacenet_cube.storage.scratch import interpreter_scratch
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,25 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from spacenet_cube.belongings import ownership, refuse_occupied
-from spacenet_cube.building import (
-    Means,
-    carry_out,
-    check_place,
-    cube_location,
-    make_way,
-    runner,
-)
+from spacenet_cube.building import Means, carry_out, check_place, cube_location, make_way, runner
 from spacenet_cube.clearing import tidy, unpublish
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.begun import begun
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.errors import StoreError
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import hold
+from spacenet_cube.progress import Progress
 from spacenet_cube.publish import published_manifest, read_root, root_attributes
-from spacenet_cube.storage import FAULTS, Location, entries
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.location import Location
 from spacenet_cube.versioning import update_version
 
 

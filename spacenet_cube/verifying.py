@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from spacenet_cube.comparing import Compared, compare
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
 from spacenet_cube.core.holdings import ROOT, Holdings, document_faults, listing_faults
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.progress import Progress
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.inspecting import Inspected, Subject, inspect
 from spacenet_cube.inventory import Inventory, take_inventory
+from spacenet_cube.progress import Progress
 from spacenet_cube.running import each_of
-from spacenet_cube.storage import Location, from_environment, locate
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.locate import from_environment, locate
+from spacenet_cube.storage.location import Location
 
 _A_FEW = Sampling()
 

@@ -14,17 +14,16 @@ from spacenet_cube.core.begun import Begun, Found, Step, begun
 from spacenet_cube.core.difference import Difference, difference
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.inputs import COORDINATES
-from spacenet_cube.core.manifest import Stored, manifest, place, with_manifest
 from spacenet_cube.core.ownership import Ownership, arrays_of
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.records import Record, Written
+from spacenet_cube.core.records import Record
 from spacenet_cube.core.versions import BUILDING, branch_of, facts_of, message_of, version_step
 from spacenet_cube.desk import UNFINISHED, Desk, in_words
 from spacenet_cube.errors import CubeError
+from spacenet_cube.format.manifest import manifest, place, with_manifest
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, hold
 from spacenet_cube.publish import (
-    ROOT,
     as_stored,
     begun_beside,
     published_manifest,
@@ -35,12 +34,11 @@ from spacenet_cube.publish import (
 )
 from spacenet_cube.resuming import Job, job
 from spacenet_cube.running import Watch
-from spacenet_cube.storage import (
-    Draft,
-    Location,
-    Repository,
-    write_durably,
-)
+from spacenet_cube.storage.base.entries import ROOT, Stored, Written
+from spacenet_cube.storage.draft import Draft
+from spacenet_cube.storage.durable import write_durably
+from spacenet_cube.storage.icechunk.repository import Repository
+from spacenet_cube.storage.location import Location
 from spacenet_cube.working import Recorder, do_coordinates
 
 Run = Callable[[Location, Job, Watch, Recorder], dict[str, Record]]

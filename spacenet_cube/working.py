@@ -13,24 +13,29 @@ from typing import Protocol
 from zarr.abc.store import Store
 
 from spacenet_cube.carrying import Carried
-from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.inputs import COORDINATES
-from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.memory import Memory
-from spacenet_cube.core.mosaic import Pixels, mosaic
-from spacenet_cube.core.overview import halve
+from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.plan import SHARDS_PER_UNIT, UPLOADS, Plan
-from spacenet_cube.core.records import Record, Written
+from spacenet_cube.core.records import Record
 from spacenet_cube.core.tasks import Task, half
 from spacenet_cube.core.units import Unit
 from spacenet_cube.errors import CubeError, StoreError
 from spacenet_cube.heap import give_back
 from spacenet_cube.ledger import Ledger
+from spacenet_cube.raster.grid import Block, blocks
+from spacenet_cube.raster.overview import halve
+from spacenet_cube.raster.pixels import Pixels
+from spacenet_cube.raster.resample import resample
 from spacenet_cube.read import reader
-from spacenet_cube.resampling import resample
-from spacenet_cube.scratch import scratch_folder
 from spacenet_cube.staging import Stage
-from spacenet_cube.storage import FAULTS, Behind, Location, RecordingStore, settle
+from spacenet_cube.storage.base.entries import Stored, Written
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.durable import settle
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.scratch import scratch_folder
+from spacenet_cube.storage.stores.recording import RecordingStore
+from spacenet_cube.storage.stores.uploads import Behind
 from spacenet_cube.write import level_arrays, write_coordinates
 
 _INDEX = "source_index"

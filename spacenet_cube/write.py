@@ -19,11 +19,15 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import StorePath
 
 from spacenet_cube.core.documents import ArraySpec, coordinate_arrays, pixel_arrays
-from spacenet_cube.core.grid import Block, blocks
-from spacenet_cube.core.mosaic import Pixels
-from spacenet_cube.core.plan import Plan, level_name
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import FAULTS, Location, UnreadStore, array_settings
+from spacenet_cube.format.levels import level_name
+from spacenet_cube.raster.grid import Block, blocks
+from spacenet_cube.raster.pixels import Pixels
+from spacenet_cube.storage.base.faults import FAULTS
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.stores.settings import array_settings
+from spacenet_cube.storage.stores.unread import UnreadStore
 
 Numbers = npt.NDArray[Any]
 """Pixels or scene numbers."""

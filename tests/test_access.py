@@ -6,8 +6,9 @@ import pytest
 from zarr.storage import ObjectStore
 
 import spacenet_cube as sc
-from spacenet_cube.core.access import StorageOptions, options_of_pairs, storage_options
-from spacenet_cube.storage import FAULTS, explain, locate
+from spacenet_cube.storage.base.faults import FAULTS, explain
+from spacenet_cube.storage.base.options import StorageOptions, options_of_pairs, storage_options
+from spacenet_cube.storage.locate import locate
 from spacenet_cube.surveying import source_location
 
 

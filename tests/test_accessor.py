@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from spacenet_cube.core.levels import Level, levels
 from spacenet_cube.errors import MissingExtraError, RecipeError
+from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, PAN, RGB, Fake, pixels, sources, write_cube
 

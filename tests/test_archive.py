@@ -16,7 +16,8 @@ from spacenet_cube.core import members as rules
 from spacenet_cube.errors import SourceError
 from spacenet_cube.listing import SourceFile
 from spacenet_cube.shelf import Member
-from spacenet_cube.storage import Location, locate
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
 
 CONTENT = {f"3-Band/tile{k}.tif": bytes([k]) * (1000 * k + 7) for k in range(1, 6)}
 CONTENT["3-Band/tile1.IMD"] = b"END;"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import spacenet_cube as sc
-from spacenet_cube.core.wanted import Area
+from spacenet_cube.recipe.grids import Area
 from tests.test_staging import Meter, pixels_of, recipe_of, uploaded, write
 
 AREA = Area(bbox=(500_040.0, 4_999_700.0, 500_090.0, 4_999_740.0), crs="EPSG:32631")

@@ -7,7 +7,7 @@ import pytest
 
 from spacenet_cube import inspecting, verifying
 from spacenet_cube.core import holdings
-from spacenet_cube.core.damage import Layout
+from spacenet_cube.format.layout import Layout
 from tests import shares
 from tests.torture import rest
 from tests.torture.score import Score

@@ -11,7 +11,7 @@ import zarr
 from rasterio.enums import ColorInterp
 
 import spacenet_cube as sc
-from spacenet_cube.storage import array_settings
+from spacenet_cube.storage.stores.settings import array_settings
 
 RECIPE = """name: odd
 source: {source}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from spacenet_cube.core.bands import SENSORS, Band, sensor_bands
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.recipe.bands import SENSORS, Band, sensor_bands
 from tests.places import SHARED
 
 FACTS = SHARED / "FACTS.md"

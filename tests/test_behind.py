@@ -10,7 +10,8 @@ from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 import spacenet_cube as sc
-from spacenet_cube.storage import Behind, RecordingStore
+from spacenet_cube.storage.stores.recording import RecordingStore
+from spacenet_cube.storage.stores.uploads import Behind
 from spacenet_cube.working import recorded
 
 _PATIENCE_S = 20.0

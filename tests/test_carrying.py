@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import spacenet_cube as sc
 from spacenet_cube.carrying import Carried
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.mosaic import mosaic, new_pixels
 from spacenet_cube.core.schedule import schedule
+from spacenet_cube.raster.grid import Block
 from spacenet_cube.write import LevelArrays
 from tests.scenes import Lattice, product, recipe
 from tests.tiny_cubes import KINDS

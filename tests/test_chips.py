@@ -21,10 +21,10 @@ import spacenet_cube as sc
 from spacenet_cube.batches import ChipSamples, ChipStream
 from spacenet_cube.choosing import valid_pixels
 from spacenet_cube.core.chipping import Windows, boxes, covered, tiling, windows
-from spacenet_cube.core.grid import Block, Grid
-from spacenet_cube.core.parts import Part, locate_part
 from spacenet_cube.core.splitting import Splits, assigned, owners, shuffled
+from spacenet_cube.format.subset import Part, locate_part
 from spacenet_cube.opening import LevelOpener
+from spacenet_cube.raster.grid import Block, Grid
 from tests.fake_cube import Fake, pixels, sources, write_cube
 from tests.shares import count
 

@@ -20,9 +20,7 @@ from distributed.protocol.pickle import dumps, loads
 from shapely.geometry import box
 
 import spacenet_cube as sc
-from spacenet_cube.core.recipe import Encoding, Product
 from spacenet_cube.core.tasks import tasks
-from spacenet_cube.core.wanted import TargetGrid
 from spacenet_cube.distributing import ClusterExecutor, Job, do_there, versions
 from spacenet_cube.errors import (
     CubeError,
@@ -34,7 +32,9 @@ from spacenet_cube.errors import (
     VerifyError,
 )
 from spacenet_cube.keeping import KeptStage
-from spacenet_cube.storage import locate
+from spacenet_cube.recipe.grids import TargetGrid
+from spacenet_cube.recipe.model import Encoding, Product
+from spacenet_cube.storage.locate import locate
 from spacenet_cube.working import do_task
 from tests.clusters import Cluster, cluster
 from tests.s3_servers import Proxy, filesystem, moto, proxy

@@ -11,7 +11,7 @@ import rioxarray  # noqa: F401 - gives xarray its .rio
 import xarray as xr
 
 import spacenet_cube as sc
-from spacenet_cube.core.recipe import Encoding, Product
+from spacenet_cube.recipe.model import Encoding, Product
 from tests.shares import share
 
 PAIRS = [

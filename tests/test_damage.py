@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
-from spacenet_cube.core.damage import Layout, index_size_bytes, layout, level_of
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.shards import index_faults
 from spacenet_cube.errors import VerifyError
-from spacenet_cube.storage import array_settings
+from spacenet_cube.format.layout import Layout, index_size_bytes, layout, level_of
+from spacenet_cube.format.shard_index import index_faults
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.storage.stores.settings import array_settings
 from tests.shares import count
 
 Objects = dict[str, Any]

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from spacenet_cube.core.etags import proves, tag_of
-from spacenet_cube.storage import FAULTS, Location, locate, stream
-from spacenet_cube.storage import s3 as s3_module
-from spacenet_cube.storage.clients import patience
-from spacenet_cube.storage.faults import ChangedError
-from spacenet_cube.storage.pace import Pace
+from spacenet_cube.storage.base.faults import FAULTS, ChangedError
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.s3 import bucket as s3_module
+from spacenet_cube.storage.s3 import stream
+from spacenet_cube.storage.s3.clients import patience
+from spacenet_cube.storage.s3.etags import proves, tag_of
+from spacenet_cube.storage.s3.pace import Pace
 from tests.chaos_proxy import KINDS, Chaos, chaos, fitting
 from tests.s3_servers import filesystem, moto
 from tests.shares import count, share

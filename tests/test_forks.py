@@ -26,7 +26,7 @@ from spacenet_cube import labels as burning
 from spacenet_cube.batches import ChipSamples, ChipStream
 from spacenet_cube.chips import Chips
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage import arrays
+from spacenet_cube.storage.stores import settings
 from tests.fake_cube import write_cube
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver_all, plan_of
@@ -166,7 +166,7 @@ def test_a_lock_that_another_thread_held_does_not_block_a_fork(cube, chips):
     expected = samples[0]
 
     locks = (
-        arrays._LOCK,  # noqa: SLF001
+        settings._LOCK,  # noqa: SLF001
         burning._ONE_AT_A_TIME,  # noqa: SLF001
         dask.config.config_lock,
         dask.tokenize.tokenize_lock,

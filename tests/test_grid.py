@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.transform import array_bounds, xy
 
-from spacenet_cube.core.grid import Block, Box, Grid, blocks, levels
+from spacenet_cube.raster.grid import Block, Box, Grid, blocks, levels
 from tests.scenes import blocks_within
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))

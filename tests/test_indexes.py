@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.storage.indexes import Indexes
+from spacenet_cube.storage.stores.shard_indexes import Indexes
 
 
 def index_of(number: int, chunks: int) -> bytes:

@@ -20,7 +20,9 @@ from spacenet_cube import locking
 from spacenet_cube.core.claims import RECHECK_S, claim_name
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import Lock, hold
-from spacenet_cube.storage import Location, create, entries, locate, remove_keys, write_durably
+from spacenet_cube.storage.durable import create, entries, remove_keys, write_durably
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
 from spacenet_cube.working import recorded
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of, signed
@@ -194,7 +196,7 @@ def test_a_claim_that_cannot_be_read_allows_nothing(cube, monkeypatch):
 WRITER = """
 import itertools, sys, time
 from spacenet_cube.locking import hold
-from spacenet_cube.storage import locate
+from spacenet_cube.storage.locate import locate
 with hold(locate(sys.argv[1])) as lock:
     for turn in itertools.count():
         (lock.cube / "kept").write_bytes(str(turn).encode())

@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.manifest import (
-    Stored,
-    manifest,
-    parse,
-    place,
-    root_digest,
-    with_manifest,
-)
 from spacenet_cube.errors import VerifyError
+from spacenet_cube.format.manifest import manifest, parse, place, root_digest, with_manifest
+from spacenet_cube.storage.base.entries import Stored
 
 ROOT = {"attributes": {"title": "t", "spacenet_cube": {"aoi": "A"}}, "node_type": "group"}
 objects = st.dictionaries(st.text(min_size=1), st.binary(max_size=9), max_size=9).map(

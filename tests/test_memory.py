@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.memory import Memory
 from spacenet_cube.core.plan import plan
+from spacenet_cube.raster.grid import Block
 from tests.scenes import Lattice, product, recipe
 
 MOST = (8, 12)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
 
-from spacenet_cube.core.grid import Block, Grid, blocks
-from spacenet_cube.core.grid import levels as levels_of
-from spacenet_cube.core.mosaic import Pixels
-from spacenet_cube.core.overview import halve
-from spacenet_cube.core.validity import valid_yx
+from spacenet_cube.raster.grid import Block, Grid, blocks
+from spacenet_cube.raster.grid import levels as levels_of
+from spacenet_cube.raster.overview import halve
+from spacenet_cube.raster.pixels import Pixels
+from spacenet_cube.raster.validity import valid_yx
 from tests.scenes import UTM, Lattice, geotiff, write_geotiff
 
 NAN = float("nan")

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import spacenet_cube as sc
 from spacenet_cube.building import check_target
 from spacenet_cube.core.begun import begun
-from spacenet_cube.core.manifest import parse, place, with_manifest
 from spacenet_cube.core.ownership import (
     Ownership,
     arrays_of,
@@ -24,9 +23,12 @@ from spacenet_cube.core.ownership import (
     keys_of,
     occupied,
 )
-from spacenet_cube.core.records import Entry, Record
+from spacenet_cube.core.records import Record
+from spacenet_cube.format.manifest import parse, place, with_manifest
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import entries, locate
+from spacenet_cube.storage.base.entries import Entry
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto
 from tests.tiny_cubes import planned, recipe, scenes
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.storage.clients import patience
-from spacenet_cube.storage.pace import SLOWEST_BYTES_S, Easing, Pace
+from spacenet_cube.storage.s3.clients import patience
+from spacenet_cube.storage.s3.pace import SLOWEST_BYTES_S, Easing, Pace
 
 UPLOADS = st.lists(
     st.tuples(st.integers(1, 1 << 30), st.floats(0.001, 600, allow_nan=False)), max_size=80

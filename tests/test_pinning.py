@@ -10,11 +10,11 @@ import pytest
 
 from spacenet_cube import pinning, working
 from spacenet_cube.building import build
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.recipe import Recipe
 from spacenet_cube.errors import SourceError
+from spacenet_cube.raster.grid import Block
 from spacenet_cube.read import reader
+from spacenet_cube.recipe.model import Recipe
 from spacenet_cube.surveying import survey
 from spacenet_cube.updating import update
 from tests.scenes import LICENCE, coordinates, product, scene, write_geotiff

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.core.grid import Block, Grid
 from spacenet_cube.core.placing import common_step_px, utm_of
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.polygons import inside, on_grid, polygons_from
-from spacenet_cube.core.recipe import Recipe
-from spacenet_cube.core.wanted import Area
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.recipes import area_of, load_recipe, parse_recipe
+from spacenet_cube.raster.grid import Block, Grid
+from spacenet_cube.raster.polygons import inside, on_grid, polygons_from
+from spacenet_cube.recipe.files import area_of, load_recipe, parse_recipe
+from spacenet_cube.recipe.grids import Area
+from spacenet_cube.recipe.model import Recipe
 from tests.scenes import LICENCE, UTM, Lattice, product, recipe
 from tests.shares import count
 from tests.warping import RIO, chip, made_of, noise

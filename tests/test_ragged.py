@@ -25,11 +25,11 @@ from rasterio.windows import Window
 import spacenet_cube as sc
 from spacenet_cube import mirror as mirror_module
 from spacenet_cube.core.copies import Held, LocalCopy, MissingBytesError, bytes_of_pixels
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.tiff import Structure
 from spacenet_cube.mirror import Mirror, local_structure
+from spacenet_cube.raster.grid import Block
 from spacenet_cube.read import open_raster
-from spacenet_cube.storage import locate
+from spacenet_cube.storage.locate import locate
 
 BANDS = 3
 SHAPES = {
@@ -245,7 +245,7 @@ def test_what_pixels_need_is_what_is_fetched_for_them(name, shape, tmp_path):
 
 _ASK = """
 import pickle, sys
-from spacenet_cube.core.grid import Block
+from spacenet_cube.raster.grid import Block
 copy = pickle.loads(sys.stdin.buffer.read())
 copy.refuse_missing(Block(0, 0, 10, 50), [1])
 try:

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from spacenet_cube.core.recipe import BandSpec, Encoding, Product, Recipe
 from spacenet_cube.errors import CubeError, RecipeError
 from spacenet_cube.listing import excluding
-from spacenet_cube.recipes import (
+from spacenet_cube.recipe.files import (
     LIMIT_BYTES,
     LIMIT_DEPTH,
     bundled_recipes,
     load_recipe,
     parse_recipe,
 )
+from spacenet_cube.recipe.model import BandSpec, Encoding, Product, Recipe
 from tests.places import ROOT
 from tests.scenes import LICENCE, NAMES, product
 from tests.shares import count

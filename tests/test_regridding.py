@@ -11,11 +11,11 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from spacenet_cube.analysis.parts import grid_of
-from spacenet_cube.core.mosaic import Pixels
-from spacenet_cube.core.overview import halve
-from spacenet_cube.core.shrinking import shrink
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.opening import open_cube
+from spacenet_cube.raster.overview import halve
+from spacenet_cube.raster.pixels import Pixels
+from spacenet_cube.raster.shrink import shrink
 from tests.fake_cube import Fake, pixels, sources, write_cube
 from tests.shares import count
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
-from spacenet_cube import repairing, storage
+from spacenet_cube import repairing
 from spacenet_cube.cli import app
 from spacenet_cube.core.remaking import remakes
 from spacenet_cube.locking import hold
-from spacenet_cube.storage import locate
+from spacenet_cube.storage.durable import write_durably
+from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto
 from tests.scenes import Lattice, write_geotiff
 from tests.tiny_cubes import planned, recipe, scenes, tree
@@ -163,7 +164,7 @@ def test_while_a_repair_runs_the_cube_opens_and_reads_as_it_did(cube, plan, monk
     sound = sc.open_cube(cube).image.values
     (cube / "image/c/0/2/2").unlink()
     (cube / "ovr_2x/image/c/0/0/0").unlink()
-    put, seen = storage.write_durably, []
+    put, seen = write_durably, []
 
     def looked_at(where, content):
         now = sc.open_cube(cube).image[:, :64, :64].values

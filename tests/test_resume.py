@@ -23,12 +23,14 @@ from spacenet_cube.core.begun import begun
 from spacenet_cube.core.claims import Claim, Holder, claim_name
 from spacenet_cube.core.inputs import inputs
 from spacenet_cube.core.keys import coordinate_keys, task_keys
-from spacenet_cube.core.manifest import parse, place
-from spacenet_cube.core.records import Entry, Record, Written, parse_record
+from spacenet_cube.core.records import Record, parse_record
 from spacenet_cube.core.tasks import Task, tasks
+from spacenet_cube.format.manifest import parse, place
 from spacenet_cube.ledger import Ledger
 from spacenet_cube.locking import hold
-from spacenet_cube.storage import create, entries, locate
+from spacenet_cube.storage.base.entries import Entry, Written
+from spacenet_cube.storage.durable import create, entries
+from spacenet_cube.storage.locate import locate
 from spacenet_cube.working import do_coordinates, do_task
 from tests.torture.ground import SPOTS, content, deliver, deliver_all, opens, plan_of
 

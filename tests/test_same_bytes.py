@@ -24,8 +24,9 @@ import pytest
 import spacenet_cube as sc
 from spacenet_cube.core import inputs as core_inputs
 from spacenet_cube.core.begun import begun
-from spacenet_cube.core.recipe import Encoding
-from spacenet_cube.storage import entries, locate
+from spacenet_cube.recipe.model import Encoding
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.locate import locate
 from tests import tiny_cubes
 
 RECORDED = Path(__file__).with_name("same_bytes.json")

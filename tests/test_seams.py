@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.same_crs import plane_of, same_crs
-from spacenet_cube.core.seams import cycle_of, smallest_arc, unwrapping
+from spacenet_cube.raster.crs import plane_of, same_crs
+from spacenet_cube.raster.seams import cycle_of, smallest_arc, unwrapping
 from tests.scenes import LAMBERT, product, recipe, scene
 from tests.warping import made_of
 

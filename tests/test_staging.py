@@ -15,7 +15,8 @@ import spacenet_cube as sc
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tiff import structure
 from spacenet_cube.core.units import Unit
-from spacenet_cube.storage import Location, locate
+from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.location import Location
 from spacenet_cube.working import build_unit
 from tests.places import ROOT
 from tests.s3_servers import free_port

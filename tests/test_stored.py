@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import spacenet_cube as sc
 from spacenet_cube.analysis import regridding
 from spacenet_cube.analysis.stored import stored_array, stored_part
-from spacenet_cube.core.grid import Block
 from spacenet_cube.opening import open_cube
+from spacenet_cube.raster.grid import Block
 from tests.tiny_cubes import planned, scenes
 
 EXAMPLES = 2000 if os.environ.get("SPACENET_CUBE_TEST_ALL") else 40

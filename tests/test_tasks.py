@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spacenet_cube.core.difference import Difference
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import Plan, plan
 from spacenet_cube.core.tasks import Ready, Task, half, tasks, update_tasks, without
+from spacenet_cube.raster.grid import Block
 from spacenet_cube.running import run_all
 from tests.scenes import Lattice, product, recipe
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.upright import in_file, rotation_px, turn, upright
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.upright import in_file, rotation_px, turn, upright
 from tests.scenes import LICENCE, blocks_within, product, recipe, scene, write_geotiff
 
 flips = st.tuples(st.booleans(), st.booleans())

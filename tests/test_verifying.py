@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import spacenet_cube as sc
 from spacenet_cube.cli import app
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.manifest import ENTRY
-from spacenet_cube.storage import Location
+from spacenet_cube.format.manifest import ENTRY
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.storage.location import Location
 from tests.s3_servers import fault_answer, filesystem, moto, proxy
 from tests.scenes import Lattice, write_geotiff
 from tests.shares import count

@@ -29,10 +29,11 @@ from spacenet_cube.cli import app
 from spacenet_cube.core.claims import Claim, Holder, claim_name
 from spacenet_cube.core.tasks import tasks
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import Repository, create, entries, locate
-from spacenet_cube.storage.address import Address, parse_address
 from spacenet_cube.storage.draft import Draft
-from spacenet_cube.storage.repository import MovedError, library
+from spacenet_cube.storage.durable import create, entries
+from spacenet_cube.storage.icechunk.address import Address, parse_address
+from spacenet_cube.storage.icechunk.repository import MovedError, Repository, library
+from spacenet_cube.storage.locate import locate
 from spacenet_cube.working import Recording
 from tests.places import ROOT
 from tests.s3_servers import filesystem, moto
@@ -89,7 +90,7 @@ def changed(source: Path) -> sc.Plan:
 
 
 def sc_block(*sides: int) -> Any:
-    return importlib.import_module("spacenet_cube.core.grid").Block(*sides)
+    return importlib.import_module("spacenet_cube.raster.grid").Block(*sides)
 
 
 class Stop(BaseException):

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.placing import grown
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.warp import Lattice, operation, scene_window, warp_of
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.warp import Lattice, operation, scene_window, warp_of
 from tests.scenes import product, recipe
 from tests.shares import count
 from tests.warping import KERNELS, RIO, chip, in_one_go, made_of, noise, only_warp

@@ -15,7 +15,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 import spacenet_cube as sc
-from spacenet_cube.core.grid import Grid
+from spacenet_cube.raster.grid import Grid
 from tests.places import RECIPES
 from tests.scenes import write_geotiff
 from tests.warping import RIO, chip, noise

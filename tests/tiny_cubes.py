@@ -7,7 +7,7 @@ import fsspec
 import numpy as np
 
 import spacenet_cube as sc
-from spacenet_cube.core.grid import Block
+from spacenet_cube.raster.grid import Block
 from tests.scenes import LICENCE, Lattice, write_geotiff
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -12,11 +12,11 @@ from rasterio.warp import reproject
 from spacenet_cube.core.mosaic import mosaic
 from spacenet_cube.core.placing import grown
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.rules import reach_px
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.units import units
-from spacenet_cube.core.warp import Warp
-from spacenet_cube.resampling import resample
+from spacenet_cube.raster.combine import reach_px
+from spacenet_cube.raster.resample import resample
+from spacenet_cube.raster.warp import Warp
 from tests.scenes import in_memory, scene
 
 RIO = "EPSG:32723"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from spacenet_cube.analysis.parts import grid_of, variable
-from spacenet_cube.core.grid import Block, Box, Grid
-from spacenet_cube.core.polygons import geometry_from, inside, rings_of
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Block, Box, Grid
+from spacenet_cube.raster.polygons import geometry_from, inside, rings_of
 
 type Region = Any
 """Bounds (west, south, east, north), a GeoJSON mapping, a geometry, or a GeoDataFrame."""

@@ -19,17 +19,10 @@ from spacenet_cube.analysis.parts import (
     variable,
 )
 from spacenet_cube.analysis.stored import stored_index
-from spacenet_cube.core.counting import (
-    Tally,
-    bin_edges,
-    deviation,
-    merged,
-    percentiles_of,
-    tally,
-)
+from spacenet_cube.core.counting import Tally, bin_edges, deviation, merged, percentiles_of, tally
 from spacenet_cube.core.ellipsoid import pixel_area_m2
-from spacenet_cube.core.levels import levels, told
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.format.levels import levels, told
 
 _COARSE_PX = 1 << 20
 _KM2 = 1e-6

@@ -17,8 +17,8 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from spacenet_cube.analysis.parts import grid_of, image_of, layer_names, layers, on_blocks
-from spacenet_cube.core.grid import Grid
 from spacenet_cube.errors import RecipeError, StoreError
+from spacenet_cube.raster.grid import Grid
 
 _TILE_PX = 512
 _LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "NONE")

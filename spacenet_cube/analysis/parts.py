@@ -18,8 +18,8 @@ from dask.base import optimize
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from spacenet_cube.core.grid import Grid
 from spacenet_cube.errors import MissingExtraError, RecipeError
+from spacenet_cube.raster.grid import Grid
 
 OPEN_LEVEL = "open_level"
 """Where ``Dataset.encoding`` keeps the function that opens another level of the cube."""

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from spacenet_cube.analysis.parts import (
-    LAZILY,
-    ON_GRID,
-    band_names,
-    bands,
-    valid,
-)
+from spacenet_cube.analysis.parts import LAZILY, ON_GRID, band_names, bands, valid
 from spacenet_cube.analysis.stored import stored_part
 from spacenet_cube.core.rendering import percentiles, stretched
 from spacenet_cube.errors import RecipeError

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from spacenet_cube.analysis.parts import LAZILY, ON_GRID, PER_BAND, band_names, variable
 from spacenet_cube.analysis.parts import bands as select
-from spacenet_cube.core.levels import told
 from spacenet_cube.core.radiometry import Quantity, calibrated, refuse_product, scene_table
+from spacenet_cube.format.levels import told
 
 _TOLD = {
     "radiance": ("spectral radiance at the top of the atmosphere", "W m-2 sr-1 um-1"),

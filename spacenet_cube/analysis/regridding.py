@@ -14,21 +14,15 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 
-from spacenet_cube.analysis.parts import (
-    PER_BAND,
-    band_names,
-    each_cube,
-    grid_of,
-    on_blocks,
-)
+from spacenet_cube.analysis.parts import PER_BAND, band_names, each_cube, grid_of, on_blocks
 from spacenet_cube.analysis.stored import StoredPart, stored_part
-from spacenet_cube.core.grid import Block, Grid
-from spacenet_cube.core.mosaic import Pixels, Resampling
-from spacenet_cube.core.shrinking import shrink
-from spacenet_cube.core.validity import differs, keep_present, keep_valid
-from spacenet_cube.core.warp import KERNEL_RADIUS_PX, Lattice, Warp, scene_window, warp_of
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.resampling import resample
+from spacenet_cube.raster.grid import Block, Grid
+from spacenet_cube.raster.pixels import Pixels, Resampling
+from spacenet_cube.raster.resample import resample
+from spacenet_cube.raster.shrink import shrink
+from spacenet_cube.raster.validity import differs, keep_present, keep_valid
+from spacenet_cube.raster.warp import KERNEL_RADIUS_PX, Lattice, Warp, scene_window, warp_of
 
 _BLOCK_PX = 1024
 _EDGE_POINTS = 21

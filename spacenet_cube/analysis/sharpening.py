@@ -10,10 +10,10 @@ from dask.array.overlap import overlap
 from numpy.typing import NDArray
 
 from spacenet_cube.analysis.parts import ON_GRID, PER_BAND, band_names, grid_of, on_blocks
-from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.sharpening import REACH_PX, fused, stored, upsampled
-from spacenet_cube.core.validity import keep_valid
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Grid
+from spacenet_cube.raster.validity import keep_valid
 
 _METHODS = ("brovey", "esri", "mean")
 _NEST_PX = 0.05

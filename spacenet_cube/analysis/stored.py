@@ -19,10 +19,10 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from spacenet_cube.compat import Selection, lazy_selection, selections
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.levels import Level, levels
-from spacenet_cube.core.parts import locate_part
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.format.levels import Level, levels
+from spacenet_cube.format.subset import locate_part
+from spacenet_cube.raster.grid import Block
 
 type OpenLevel = Callable[[int], xr.Dataset]
 

@@ -19,9 +19,9 @@ from spacenet_cube.analysis.parts import (
     needs,
     on_blocks,
 )
-from spacenet_cube.core.grid import Grid
 from spacenet_cube.core.zones import Zone, column, merge, needs_tables, statistic, zone
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Grid
 
 if TYPE_CHECKING:
     import geopandas

@@ -10,10 +10,10 @@ from typing import Literal
 
 from spacenet_cube.core.documents import group_documents
 from spacenet_cube.core.inputs import settings_of
-from spacenet_cube.core.manifest import root_digest
 from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tasks import tasks
 from spacenet_cube.errors import CubeExistsError, StoreError
+from spacenet_cube.format.manifest import root_digest
 
 Step = Literal["begin", "continue", "discard", "finish"]
 """What a build does first: ``begin`` where nothing is; ``continue`` what was begun;

@@ -17,8 +17,8 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from spacenet_cube.core.grid import Block
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Block
 
 Numbers = NDArray[np.int64]
 

@@ -8,9 +8,9 @@ and compared before GDAL is asked.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.spans import Span, merge, without
 from spacenet_cube.core.tiff import Structure
+from spacenet_cube.raster.grid import Block
 
 _BITS_IN_BYTE = 8
 

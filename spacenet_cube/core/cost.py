@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from spacenet_cube.core.documents import coordinate_arrays, group_documents, pixel_arrays
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import TASKS_PER_WORKER, Plan
 from spacenet_cube.core.prices import GB, S3, Prices
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.core.schedule import schedule
 from spacenet_cube.core.spans import HEAD_BYTES, PART_BYTES
 from spacenet_cube.core.tasks import tasks
+from spacenet_cube.raster.grid import Block
 
 ASSUMED_SHARE: Mapping[str, float] = {"u": 0.45, "i": 0.45, "f": 0.8}
 """Stored bytes over raw ones, by kind of sample: 11-bit imagery in 16 bits comes to 0.37."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.placing import grown
 from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.polygons import bounds, on_grid
 from spacenet_cube.core.referencing import cube_attributes
 from spacenet_cube.core.units import Unit
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Block, blocks
+from spacenet_cube.raster.polygons import bounds, on_grid
 
 _SPARE_PX = 2
 

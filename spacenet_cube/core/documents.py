@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from pyproj import CRS
 
-from spacenet_cube.core.plan import Plan, level_name
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.referencing import cube_attributes, level_attributes, spatial_ref
+from spacenet_cube.format.levels import level_name
 
 Json = Any
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from spacenet_cube.core.grid import Grid
+from spacenet_cube.raster.grid import Grid
 
 
 def pixel_area_m2(grid: Grid) -> NDArray[np.float64]:

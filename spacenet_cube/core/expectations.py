@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from math import isclose
 
 from spacenet_cube.core.nodata import contradiction, held, stated
-from spacenet_cube.core.recipe import Expect, Product
-from spacenet_cube.core.same_crs import crs_name, same_crs
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.wanted import NativeGrid
+from spacenet_cube.raster.crs import crs_name, same_crs
+from spacenet_cube.recipe.grids import NativeGrid
+from spacenet_cube.recipe.model import Expect, Product
 
 _PIXEL_SIZE_RELATIVE = 1e-4
 _SHOWN = 5

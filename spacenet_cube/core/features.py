@@ -12,8 +12,8 @@ from typing import Any
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from spacenet_cube.core.polygons import geometry_from
 from spacenet_cube.errors import SourceError
+from spacenet_cube.raster.polygons import geometry_from
 
 CRS84 = "OGC:CRS84"
 """What GeoJSON is in where it does not say (RFC 7946, section 4)."""

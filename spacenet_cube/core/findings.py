@@ -9,8 +9,8 @@ from hashlib import sha256
 from math import ceil
 from typing import Any
 
-from spacenet_cube.core.damage import Place
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.format.layout import Place
 
 LEVELS = ("list", "index", "sample", "full")
 """How closely to look, each level with all that those before it do."""

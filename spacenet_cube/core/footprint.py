@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from pyproj import Transformer
 
-from spacenet_cube.core.grid import Block, Box
-from spacenet_cube.core.same_crs import crs_name
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.seams import Cycle, cycle_of, grid_side, smallest_arc, unwrapping
-from spacenet_cube.core.warp import Coordinates, operation, perimeter
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.crs import crs_name
+from spacenet_cube.raster.grid import Block, Box
+from spacenet_cube.raster.seams import Cycle, cycle_of, grid_side, smallest_arc, unwrapping
+from spacenet_cube.raster.warp import Coordinates, operation, perimeter
 
 _POLES = (90.0, -90.0)
 

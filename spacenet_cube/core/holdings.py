@@ -10,20 +10,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from math import prod
-from typing import Any
 
-from spacenet_cube.core.damage import Layout, Place, layout
 from spacenet_cube.core.findings import REBUILD, REPAIR, Fault
-from spacenet_cube.core.manifest import ENTRY, Manifest, root_digest, with_manifest
 from spacenet_cube.errors import VerifyError
+from spacenet_cube.format.layout import Layout, Place, layout
+from spacenet_cube.format.manifest import (
+    ENTRY,
+    Json,
+    Manifest,
+    parsed_object,
+    root_digest,
+    with_manifest,
+)
 
 ROOT = "zarr.json"
 _DOCUMENT = "/zarr.json"
 _LOOK = "remove it, unless you put it there: no build did"
 _ABSURD_FACTOR = 100
 _ABSURD_OBJECT = 2**31
-
-Json = Any
 
 
 @dataclass(frozen=True)
@@ -111,15 +115,6 @@ class Holdings:
         """The pixels that an object holds; none for what is no chunk."""
         found = self.locate(key)
         return () if found is None else (found[0].place(found[1]),)
-
-
-def parsed_object(content: bytes) -> Json | None:
-    """A JSON object, or None where the bytes are none."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def stored_form(document: Mapping[str, Json]) -> bytes:

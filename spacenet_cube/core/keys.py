@@ -6,9 +6,10 @@ Pure.  No two tasks write one object.
 from itertools import product
 
 from spacenet_cube.core.documents import ArraySpec, coordinate_arrays, pixel_arrays
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.plan import Plan, level_name
+from spacenet_cube.core.plan import Plan
 from spacenet_cube.core.tasks import Task, half
+from spacenet_cube.format.levels import level_name
+from spacenet_cube.raster.grid import Block
 
 
 def task_keys(plan: Plan, task: Task) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from statistics import median
 
 from affine import Affine
 
-from spacenet_cube.core.grid import Block, Grid
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.upright import rotation_px
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.grid import Block, Grid
+from spacenet_cube.raster.upright import rotation_px
 
 _DIGITS = range(1, 17)
 _SIZES_RELATIVE = 0.02

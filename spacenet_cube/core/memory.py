@@ -7,9 +7,10 @@ as reading the pixels does.  Tasks that run one after the other need blocks of o
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.mosaic import Pixels, new_pixels
+from spacenet_cube.core.mosaic import new_pixels
 from spacenet_cube.core.plan import Plan
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.raster.pixels import Pixels
 
 _Kind = tuple[tuple[int, int], int, str, str]
 

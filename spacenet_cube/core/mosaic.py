@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spacenet_cube.core.grid import Block, blocks
 from spacenet_cube.core.nodata import marks_each_band
 from spacenet_cube.core.placing import Seat, grown
 from spacenet_cube.core.plan import STRIPE_ROWS, WARP_PX, Plan
-from spacenet_cube.core.polygons import inside
-from spacenet_cube.core.rules import (
+from spacenet_cube.core.scene import Scene
+from spacenet_cube.core.units import Piece, Unit
+from spacenet_cube.raster.combine import (
     Layer,
     Mask,
     combine,
@@ -29,10 +29,11 @@ from spacenet_cube.core.rules import (
     precedence,
     reach_px,
 )
-from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.units import Piece, Unit
-from spacenet_cube.core.validity import Samples, differs, keep_present, keep_valid, valid_yx
-from spacenet_cube.core.warp import Warp, is_wholly_inside, scene_window
+from spacenet_cube.raster.grid import Block, blocks
+from spacenet_cube.raster.pixels import Pixels, Resample, Resampling
+from spacenet_cube.raster.polygons import inside
+from spacenet_cube.raster.validity import Samples, differs, keep_present, keep_valid, valid_yx
+from spacenet_cube.raster.warp import Warp, is_wholly_inside, scene_window
 
 _WARP_ROWS = 512
 _TILE_PX = 256
@@ -42,49 +43,6 @@ ReadWindow = Callable[[Block, Samples], None]
 
 OpenScene = Callable[[Scene, Block], AbstractContextManager[ReadWindow]]
 """Open a scene to read windows inside one window of it, and close it again."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Resampling:
-    """What is to be resampled, and onto which pixels."""
-
-    scene: str
-    """Id of the scene, for messages."""
-
-    samples: Samples
-    """Shape (band + 1, y, x): the last band is 1 where valid, and all are 0 elsewhere."""
-
-    window: Block
-    """Pixels of the scene that the samples are."""
-
-    block: Block
-    """Pixels of the grid to make."""
-
-    warp: Warp
-    """The map between them."""
-
-    has_gaps: bool
-    """Whether any sample is not valid, so that kernels must leave it out."""
-
-
-Resample = Callable[[Resampling], Samples]
-"""Resample onto the block; shape (band + 1, y, x), the last band 1 where valid, 0 elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
-    """A block of a cube in memory."""
-
-    image: Samples
-    """Shape (band, y, x)."""
-
-    source_index: NDArray[np.unsignedinteger[Any]]
-    """Shape (y, x): 0 is no data, k the k-th scene."""
-
-    def part(self, block: Block) -> "Pixels":
-        """A block of these pixels, in the same memory."""
-        rows, cols = block.yx
-        return Pixels(self.image[:, rows, cols], self.source_index[rows, cols])
 
 
 def mosaic(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spacenet_cube.core.recipe import Nodata, Product
 from spacenet_cube.core.scene import Scene
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.recipe.model import Nodata, Product
 
 DEFAULT = 0.0
 """Where neither the recipe nor a file gives a value."""

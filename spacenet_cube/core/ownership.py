@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spacenet_cube.core.damage import level_of
 from spacenet_cube.core.documents import coordinate_arrays, group_documents, pixel_arrays
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.keys import block_keys, coordinate_keys
-from spacenet_cube.core.plan import Plan, level_name
-from spacenet_cube.core.records import Entry
+from spacenet_cube.core.plan import Plan
+from spacenet_cube.format.layout import level_of
+from spacenet_cube.format.levels import level_name
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.storage.base.entries import Entry
 
 ROOT = "zarr.json"
 

@@ -12,23 +12,17 @@ import numpy as np
 from affine import Affine
 
 from spacenet_cube.core.footprint import footprint_of
-from spacenet_cube.core.grid import Block, Box, Grid
 from spacenet_cube.core.lattice import Placement, place_on_lattice, snap
-from spacenet_cube.core.polygons import bounds, on_grid
-from spacenet_cube.core.recipe import Product, Recipe
-from spacenet_cube.core.same_crs import crs_name, same_crs
 from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.seams import cycle_of, unwrapping
-from spacenet_cube.core.upright import rotation_px
-from spacenet_cube.core.wanted import Area, LikeGrid, NativeGrid, TargetGrid
-from spacenet_cube.core.warp import (
-    Lattice,
-    Warp,
-    landing,
-    scene_window,
-    warp_of,
-)
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.crs import crs_name, same_crs
+from spacenet_cube.raster.grid import Block, Box, Grid
+from spacenet_cube.raster.polygons import bounds, on_grid
+from spacenet_cube.raster.seams import cycle_of, unwrapping
+from spacenet_cube.raster.upright import rotation_px
+from spacenet_cube.raster.warp import Lattice, Warp, landing, scene_window, warp_of
+from spacenet_cube.recipe.grids import Area, LikeGrid, NativeGrid, TargetGrid
+from spacenet_cube.recipe.model import Product, Recipe
 
 _NOISE_PX = 0.01
 _WHOLE = 1e-3

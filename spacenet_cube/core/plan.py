@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from spacenet_cube.core.bands import Band
 from spacenet_cube.core.expectations import differences
-from spacenet_cube.core.grid import Block, Grid, levels
 from spacenet_cube.core.nodata import held, marks_each_band, settled
 from spacenet_cube.core.placing import Seat, grown, seat_scenes
-from spacenet_cube.core.polygons import on_grid
-from spacenet_cube.core.recipe import Licence, Nodata, Product, Recipe
-from spacenet_cube.core.rules import check_order, combines, reach_px
 from spacenet_cube.core.scene import Scene, scene_order
 from spacenet_cube.core.units import Unit, units
-from spacenet_cube.core.wanted import Area, NativeGrid
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.raster.combine import check_order, combines, reach_px
+from spacenet_cube.raster.grid import Block, Grid, levels
+from spacenet_cube.raster.polygons import on_grid
+from spacenet_cube.recipe.bands import Band
+from spacenet_cube.recipe.grids import Area, NativeGrid
+from spacenet_cube.recipe.model import Licence, Nodata, Product, Recipe
 
 SHARDS_PER_UNIT = 2
 """Edge of a work unit in shards: 2 x 2, so that a unit's own overview fills one shard."""
@@ -440,17 +440,6 @@ def _refuse_vast(product: Product, grid: Grid, edge: int) -> None:
             f"where {MOST_SIDE_PX:,} a side and {MOST_UNITS:,} units can be built: a scene may lie "
             "far from the others; exclude it, limit the area, or correct the resolution"
         )
-
-
-def level_name(level: int) -> str:
-    """Name of a level's group: empty for the native one, which is the root.
-
-    Examples
-    --------
-    >>> [level_name(level) for level in range(3)]
-    ['', 'ovr_2x', 'ovr_4x']
-    """
-    return "" if level == 0 else f"ovr_{2**level}x"
 
 
 def summary(planned: Plan, workers: int) -> Mapping[str, Any]:

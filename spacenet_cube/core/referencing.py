@@ -12,8 +12,9 @@ from typing import Any
 import zarr_cm
 from pyproj import CRS
 
-from spacenet_cube.core.grid import Grid
-from spacenet_cube.core.plan import Plan, level_name
+from spacenet_cube.core.plan import Plan
+from spacenet_cube.format.levels import level_name
+from spacenet_cube.raster.grid import Grid
 from spacenet_cube.version import __version__
 
 FORMAT = 1

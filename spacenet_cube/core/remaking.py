@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from spacenet_cube.core.damage import Layout, layout, level_of
 from spacenet_cube.core.documents import group_documents, pixel_arrays
-from spacenet_cube.core.grid import Block
-from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan, level_name
+from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
+from spacenet_cube.format.layout import Layout, layout, level_of
+from spacenet_cube.format.levels import level_name
+from spacenet_cube.raster.grid import Block
 
 _COORDINATES = -1
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 from affine import Affine
 
-from spacenet_cube.core.access import StorageOptions
-from spacenet_cube.core.grid import Box
 from spacenet_cube.core.imd import Imagery
+from spacenet_cube.raster.grid import Box
+from spacenet_cube.storage.base.options import StorageOptions
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _TAKEN = re.compile(

@@ -13,11 +13,11 @@ from math import ceil
 from typing import Literal
 
 from spacenet_cube.core.difference import Difference, touched_above
-from spacenet_cube.core.grid import Block, blocks
-from spacenet_cube.core.manifest import Stored
 from spacenet_cube.core.plan import SHARDS_PER_UNIT, Plan
 from spacenet_cube.core.schedule import schedule
 from spacenet_cube.core.units import Unit
+from spacenet_cube.raster.grid import Block, blocks
+from spacenet_cube.storage.base.entries import Stored
 
 Kind = Literal["unit", "overview", "renumber"]
 

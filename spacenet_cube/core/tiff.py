@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct, calcsize, pack, unpack_from
 
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.spans import Span, merge
+from spacenet_cube.raster.grid import Block
 
 ReadBytes = Callable[[int, int], bytes]
 """Given first byte and size, the bytes; fewer where the file ends before."""

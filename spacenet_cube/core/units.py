@@ -6,7 +6,7 @@ Pure.  A unit is a block of the grid together with the windows of the scenes tha
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spacenet_cube.core.grid import Block, blocks
+from spacenet_cube.raster.grid import Block, blocks
 
 WindowOf = Callable[[int, Block], Block | None]
 """Pixels of the scene of a number that a block of the grid needs; None where it needs none."""

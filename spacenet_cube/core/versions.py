@@ -4,8 +4,6 @@ Pure.  A version is one snapshot; a build, an update and a replacement make one 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from spacenet_cube.core.begun import Begun, Found, Step, first_step
@@ -13,61 +11,8 @@ from spacenet_cube.core.plan import Plan
 from spacenet_cube.errors import CubeExistsError
 from spacenet_cube.version import __version__
 
-MAIN = "main"
-"""The branch that readers see."""
-
 BUILDING = "build-"
 """What the names of branches begin with that builds work on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One state of a cube."""
-
-    id: str
-    """Name of the snapshot."""
-
-    time: str
-    """When it was written, UTC, ISO 8601."""
-
-    message: str
-    """Message of the commit."""
-
-    plan: str | None
-    """Digest of the plan it was built by; None where it was not built by a plan."""
-
-    tags: tuple[str, ...]
-    """Names it was given."""
-
-    current: bool
-    """Whether `main` is there."""
-
-
-def as_time(text: str) -> datetime | None:
-    """A version read as a time; None where it is none.
-
-    Parameters
-    ----------
-    text
-        ISO 8601; without an offset it is UTC.
-
-    Returns
-    -------
-    datetime.datetime or None
-        With its offset.
-
-    Examples
-    --------
-    >>> as_time("2026-11-24").isoformat()
-    '2026-11-24T00:00:00+00:00'
-    >>> as_time("delivered") is None
-    True
-    """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def branch_of(build: Begun, claim: str = "") -> str:

@@ -13,7 +13,7 @@ import typer
 from sphinx.application import Sphinx
 
 from spacenet_cube.cli import app as command_line
-from spacenet_cube.core.recipe import Recipe
+from spacenet_cube.recipe.model import Recipe
 
 MARKER = "<!-- generated: {} -->"
 """What stands in a page until it is built."""

@@ -10,13 +10,7 @@ from pathlib import Path
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.sample import papers
 from spacenet_cube.sample.archive import write_archive
-from spacenet_cube.sample.catalog import (
-    ALIASES,
-    Delivery,
-    check_tile_size,
-    delivery,
-    product_names,
-)
+from spacenet_cube.sample.catalog import ALIASES, Delivery, check_tile_size, delivery, product_names
 from spacenet_cube.sample.facts import AOIS
 from spacenet_cube.sample.raster import replaced, write_cog, write_tile
 

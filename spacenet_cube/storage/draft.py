@@ -12,17 +12,17 @@ from typing import Any
 from zarr.abc.store import Store
 
 from spacenet_cube.compat import sync
-from spacenet_cube.core.records import Entry
-from spacenet_cube.core.versions import MAIN
+from spacenet_cube.storage.base.entries import Entry
 from spacenet_cube.storage.durable import entries, settle
-from spacenet_cube.storage.location import Location
-from spacenet_cube.storage.repository import (
+from spacenet_cube.storage.icechunk.files import DraftStore, VersionStore, put, sizes
+from spacenet_cube.storage.icechunk.repository import (
     Repository,
     RepositoryError,
     faults_told,
     library,
 )
-from spacenet_cube.storage.versionfiles import DraftStore, VersionStore, put, sizes
+from spacenet_cube.storage.icechunk.version import MAIN
+from spacenet_cube.storage.location import Location
 
 
 class Fork:

@@ -11,9 +11,9 @@ from pathlib import Path
 from stat import S_ISLNK
 from uuid import uuid4
 
-from spacenet_cube.core.records import Entry
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage.faults import FAULTS
+from spacenet_cube.storage.base.entries import Entry
+from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.location import Location
 
 

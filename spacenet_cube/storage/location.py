@@ -16,20 +16,13 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from spacenet_cube.compat import path_in
-from spacenet_cube.core.access import StorageOptions
 from spacenet_cube.errors import StoreError
-from spacenet_cube.storage.address import Address, is_versioned, parse_address
-from spacenet_cube.storage.clients import s3fs_arguments
-from spacenet_cube.storage.faults import ChangedError, explain
-from spacenet_cube.storage.localfile import write_file
-from spacenet_cube.storage.objects import WholeObjectStore
-from spacenet_cube.storage.pages import Found
-from spacenet_cube.storage.reading import sealed_store
-from spacenet_cube.storage.retrying import persist, settle
-from spacenet_cube.storage.s3 import S3Bucket
-from spacenet_cube.storage.secrets import scrubbed, sealed, unsealed
-from spacenet_cube.storage.stream import PartStream
-from spacenet_cube.storage.urls import (
+from spacenet_cube.storage.base.faults import ChangedError, explain
+from spacenet_cube.storage.base.local_file import write_file
+from spacenet_cube.storage.base.options import StorageOptions
+from spacenet_cube.storage.base.retry import persist, settle
+from spacenet_cube.storage.base.secrets import scrubbed, sealed, unsealed
+from spacenet_cube.storage.base.urls import (
     LOCAL,
     S3,
     WEB,
@@ -39,7 +32,14 @@ from spacenet_cube.storage.urls import (
     web_name,
     web_part,
 )
-from spacenet_cube.storage.versionfiles import VersionFiles, VersionStore
+from spacenet_cube.storage.icechunk.address import Address, is_versioned, parse_address
+from spacenet_cube.storage.icechunk.files import VersionFiles, VersionStore
+from spacenet_cube.storage.s3.bucket import S3Bucket
+from spacenet_cube.storage.s3.clients import s3fs_arguments
+from spacenet_cube.storage.s3.pages import Found
+from spacenet_cube.storage.s3.stream import PartStream
+from spacenet_cube.storage.stores.objects import WholeObjectStore
+from spacenet_cube.storage.stores.sealed import sealed_store
 
 
 @dataclass(frozen=True)

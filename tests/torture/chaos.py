@@ -15,7 +15,7 @@ from statistics import median
 from time import perf_counter
 
 import spacenet_cube as sc
-from spacenet_cube.core.recipe import Encoding, Product
+from spacenet_cube.recipe.model import Encoding, Product
 from tests.chaos_proxy import Chaos, chaos
 from tests.s3_servers import ceph, filesystem, missing_ceph, moto
 from tests.torture.score import Score

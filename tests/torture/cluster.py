@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 import spacenet_cube as sc
-from spacenet_cube.core.recipe import Encoding
+from spacenet_cube.recipe.model import Encoding
 from tests.clusters import Cluster, cluster
 from tests.s3_servers import filesystem, moto
 from tests.torture.score import Score

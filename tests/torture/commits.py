@@ -14,7 +14,8 @@ from pathlib import Path
 import spacenet_cube as sc
 from spacenet_cube.core.tasks import tasks
 from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage import entries, locate
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import content as plain_content
 from tests.torture.ground import deliver_all, plan_of, signed

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import spacenet_cube as sc
-from spacenet_cube.core.recipe import Encoding
+from spacenet_cube.recipe.model import Encoding
 from tests.chaos_proxy import Chaos, chaos
 from tests.s3_servers import filesystem, moto
 from tests.torture.score import Score

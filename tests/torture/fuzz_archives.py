@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 from spacenet_cube.building import build
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import plan
+from spacenet_cube.raster.grid import Block
 from spacenet_cube.surveying import survey
 from tests.scenes import coordinates, product, recipe, write_geotiff
 from tests.torture.arena import arena

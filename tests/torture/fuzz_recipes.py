@@ -14,11 +14,11 @@ import yaml
 
 from spacenet_cube.core.cost import cost
 from spacenet_cube.core.documents import group_documents
-from spacenet_cube.core.grid import Block
 from spacenet_cube.core.plan import plan
-from spacenet_cube.core.wanted import LikeGrid
 from spacenet_cube.likeness import reference_grid
-from spacenet_cube.recipes import bundled_recipes, parse_recipe
+from spacenet_cube.raster.grid import Block
+from spacenet_cube.recipe.files import bundled_recipes, parse_recipe
+from spacenet_cube.recipe.grids import LikeGrid
 from spacenet_cube.surveying import survey
 from tests.places import ROOT
 from tests.scenes import coordinates, write_geotiff

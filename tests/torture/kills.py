@@ -13,7 +13,8 @@ from typing import Any
 
 import spacenet_cube as sc
 from spacenet_cube.core.tasks import tasks
-from spacenet_cube.storage import entries, locate
+from spacenet_cube.storage.durable import entries
+from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import MEMORY, content, deliver_all, opens, plan_of, signed
 from tests.torture.score import Score

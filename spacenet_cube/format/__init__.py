@@ -1,0 +1,1 @@
+"""The format of a cube on disk: layout, manifest, levels and shard indexes."""

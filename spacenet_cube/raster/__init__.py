@@ -1,0 +1,1 @@
+"""Rasters: grids, warps, polygons, validity, and how samples combine; NumPy in, NumPy out."""

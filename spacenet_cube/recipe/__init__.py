@@ -1,0 +1,1 @@
+"""Recipes: the model, recipe files and bands."""

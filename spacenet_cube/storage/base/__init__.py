@@ -1,0 +1,1 @@
+"""What every kind of storage uses: options, secrets, faults, retries and entries."""

@@ -1,0 +1,1 @@
+"""Icechunk: repositories that keep every version of a cube."""

@@ -1,0 +1,1 @@
+"""S3: buckets, clients, listings, and how fast objects go up."""

@@ -1,0 +1,1 @@
+"""Zarr stores for cubes, and the settings under which arrays are opened."""
