@@ -24,31 +24,30 @@ from spacenet_cube.errors import (
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
-    from spacenet_cube.building import build
+    from spacenet_cube.builds.build import build
+    from spacenet_cube.builds.cluster.client import connect
+    from spacenet_cube.builds.state.status import BuildStatus, build_status
+    from spacenet_cube.builds.update import Updated, update
+    from spacenet_cube.builds.versioned.history import history, rollback, tag
     from spacenet_cube.chips import Chips
     from spacenet_cube.core.chipping import Chip
-    from spacenet_cube.core.condition import BuildStatus
-    from spacenet_cube.core.findings import LEVELS, Fault, Sampling, Verification
-    from spacenet_cube.core.plan import Plan, plan
-    from spacenet_cube.core.scene import Scene
     from spacenet_cube.corpus import Corpus, open_corpus
-    from spacenet_cube.distributing import connect
     from spacenet_cube.drawing import quicklook
     from spacenet_cube.info import cube_info
+    from spacenet_cube.integrity.findings import LEVELS, Fault, Sampling, Verification
+    from spacenet_cube.integrity.repair import Repaired, repair
+    from spacenet_cube.integrity.verify import verify
     from spacenet_cube.labels import read_labels
-    from spacenet_cube.likeness import reference_grid
     from spacenet_cube.opening import open_cube
+    from spacenet_cube.plans.plan import Plan, plan
+    from spacenet_cube.plans.reference import reference_grid
     from spacenet_cube.recipe.bands import SENSORS, Band
     from spacenet_cube.recipe.files import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.recipe.model import Recipe
-    from spacenet_cube.repairing import Repaired, repair
-    from spacenet_cube.revisions import history, rollback, tag
     from spacenet_cube.sample import write_sample
-    from spacenet_cube.status import build_status
+    from spacenet_cube.sources.scene import Scene
+    from spacenet_cube.sources.survey import survey
     from spacenet_cube.storage.icechunk.version import Version
-    from spacenet_cube.surveying import survey
-    from spacenet_cube.updating import Updated, update
-    from spacenet_cube.verifying import verify
 
 _HOMES = {
     "bundled_recipes": "recipe.files",
@@ -56,27 +55,27 @@ _HOMES = {
     "parse_recipe": "recipe.files",
     "Recipe": "recipe.model",
     "write_sample": "sample",
-    "survey": "surveying",
-    "reference_grid": "likeness",
-    "Scene": "core.scene",
-    "plan": "core.plan",
-    "Plan": "core.plan",
-    "connect": "distributing",
-    "build": "building",
-    "update": "updating",
-    "Updated": "updating",
-    "build_status": "status",
-    "BuildStatus": "core.condition",
-    "verify": "verifying",
-    "Verification": "core.findings",
-    "Fault": "core.findings",
-    "Sampling": "core.findings",
-    "LEVELS": "core.findings",
-    "repair": "repairing",
-    "Repaired": "repairing",
-    "history": "revisions",
-    "tag": "revisions",
-    "rollback": "revisions",
+    "survey": "sources.survey",
+    "reference_grid": "plans.reference",
+    "Scene": "sources.scene",
+    "plan": "plans.plan",
+    "Plan": "plans.plan",
+    "connect": "builds.cluster.client",
+    "build": "builds.build",
+    "update": "builds.update",
+    "Updated": "builds.update",
+    "build_status": "builds.state.status",
+    "BuildStatus": "builds.state.status",
+    "verify": "integrity.verify",
+    "Verification": "integrity.findings",
+    "Fault": "integrity.findings",
+    "Sampling": "integrity.findings",
+    "LEVELS": "integrity.findings",
+    "repair": "integrity.repair",
+    "Repaired": "integrity.repair",
+    "history": "builds.versioned.history",
+    "tag": "builds.versioned.history",
+    "rollback": "builds.versioned.history",
     "Version": "storage.icechunk.version",
     "open_cube": "opening",
     "open_corpus": "corpus",

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from spacenet_cube.core.cost import Sample
-    from spacenet_cube.core.plan import Plan
+    from spacenet_cube.builds.tasks.cost import Sample
+    from spacenet_cube.plans.plan import Plan
     from spacenet_cube.progress import Progress as Tell
     from spacenet_cube.recipe.grids import Area
     from spacenet_cube.recipe.model import Product
+    from spacenet_cube.sources.survey import Survey
     from spacenet_cube.storage.base.options import StorageOptions
-    from spacenet_cube.surveying import Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ def plan_of(
     area: "Area | None",
 ) -> Iterator[tuple["Plan | None", "Tell | None"]]:
     """The plan that a cube was built by, made anew; none where no cube is given."""
-    from spacenet_cube.inventory import origin
+    from spacenet_cube.integrity.inventory import origin
+    from spacenet_cube.integrity.verify import located
     from spacenet_cube.recipe.files import bundled_recipes
     from spacenet_cube.terminal import Bars, bars
-    from spacenet_cube.verifying import located
 
     if cube is None:
         with bars() as shown:
@@ -108,7 +108,7 @@ def executor_of(
     if workers is not None:
         typer.echo("--workers is not used: the cluster has its own", err=True)
     try:
-        from spacenet_cube.distributing import connect
+        from spacenet_cube.builds.cluster.client import connect
     except ImportError as error:
         raise MissingExtraError(
             f"--scheduler needs Dask's cluster part ({error}); pip install 'spacenet-cube[cluster]'"
@@ -127,14 +127,14 @@ def plans_of(
     area: "Area | None",
 ) -> Iterator[tuple[list[tuple["Plan", "Survey"]], "Progress"]]:
     """Plans of the products asked for; what was unpacked for them is gone afterwards."""
-    from spacenet_cube.building import target_location
-    from spacenet_cube.core.plan import plan
-    from spacenet_cube.likeness import reference_grid
-    from spacenet_cube.overlap import refuse_inside
+    from spacenet_cube.builds.build import target_location
+    from spacenet_cube.plans.plan import plan
+    from spacenet_cube.plans.reference import reference_grid
     from spacenet_cube.recipe.files import load_recipe
+    from spacenet_cube.sources.overlap import refuse_inside
+    from spacenet_cube.sources.survey import source_location, survey
     from spacenet_cube.storage.locate import locate
     from spacenet_cube.storage.scratch import scratch_folder
-    from spacenet_cube.surveying import source_location, survey
     from spacenet_cube.terminal import Bars, bars
 
     recipe = load_recipe(name)
@@ -170,7 +170,7 @@ def plans_of(
 
 def sampled(planned: "Plan", scratch: Path | None) -> "Sample":
     """What some windows of the sources are measured to take."""
-    from spacenet_cube.estimating import estimate
+    from spacenet_cube.builds.estimate import estimate
 
     return estimate(planned, scratch)
 
@@ -183,8 +183,8 @@ def built_cube(
     **means: Any,  # noqa: ANN401 - what both verbs take
 ) -> tuple[dict[str, Any], str]:
     """Build a cube, or update it where ``replace`` is None: facts about it, and a line."""
-    from spacenet_cube.building import build
-    from spacenet_cube.updating import update
+    from spacenet_cube.builds.build import build
+    from spacenet_cube.builds.update import update
 
     product = {"product": planned.product.name}
     if replace is None:

@@ -39,7 +39,7 @@ from spacenet_cube.options import (
 from spacenet_cube.version import __version__
 
 if TYPE_CHECKING:
-    from spacenet_cube.core.findings import Verification
+    from spacenet_cube.integrity.findings import Verification
 
 app = typer.Typer(
     name="spacenet-cube",
@@ -180,7 +180,7 @@ def build_command(
     as_json: JsonOption = False,
 ) -> None:
     """Build cubes and publish them; go on with what was stopped."""
-    from spacenet_cube.building import check_target
+    from spacenet_cube.builds.build import check_target
     from spacenet_cube.recipe.files import area_of
     from spacenet_cube.terminal import Bars
 
@@ -223,7 +223,7 @@ def status_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far the build of a cube has come, what failed and why, and who is at work."""
-    from spacenet_cube.status import build_status
+    from spacenet_cube.builds.state.status import build_status
     from spacenet_cube.storage.base.options import options_of_pairs
     from spacenet_cube.terminal import status_table
 
@@ -258,9 +258,9 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say whether a cube is what its manifest says; with --source, and what its sources hold."""
-    from spacenet_cube.core.findings import Sampling
+    from spacenet_cube.integrity.findings import Sampling
+    from spacenet_cube.integrity.verify import verify
     from spacenet_cube.recipe.files import area_of
-    from spacenet_cube.verifying import verify
 
     access = Access(source, source_option, target_option, staging, requester_pays)
     with plan_of(
@@ -302,8 +302,8 @@ def repair_command(
     as_json: JsonOption = False,
 ) -> None:
     """Make what verifying names once more, byte for byte, and nothing else."""
+    from spacenet_cube.integrity.repair import repair
     from spacenet_cube.recipe.files import area_of
-    from spacenet_cube.repairing import repair
 
     access = Access(source, source_option, target_option, staging, requester_pays)
     with plan_of(cube, recipe, profile, scratch, access, area_of(bbox, area)) as (planned, tell):
@@ -356,7 +356,7 @@ def history_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show the versions of a versioned cube, newest first."""
-    from spacenet_cube.revisions import history, history_table
+    from spacenet_cube.builds.versioned.history import history, history_table
     from spacenet_cube.storage.base.options import options_of_pairs
 
     found = history(cube, target_options=options_of_pairs(target_option or ()))
@@ -378,7 +378,7 @@ def tag_command(
     target_option: TargetOptionsOption = None,
 ) -> None:
     """Give a version of a cube a name, for good."""
-    from spacenet_cube.revisions import tag
+    from spacenet_cube.builds.versioned.history import tag
     from spacenet_cube.storage.base.options import options_of_pairs
 
     options = options_of_pairs(target_option or ())
@@ -392,7 +392,7 @@ def rollback_command(
     target_option: TargetOptionsOption = None,
 ) -> None:
     """Let readers see another version of a cube; nothing is deleted."""
-    from spacenet_cube.revisions import rollback
+    from spacenet_cube.builds.versioned.history import rollback
     from spacenet_cube.storage.base.options import options_of_pairs
 
     found = rollback(cube, version, target_options=options_of_pairs(target_option or ()))

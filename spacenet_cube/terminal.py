@@ -19,11 +19,11 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from spacenet_cube.core.condition import BuildStatus
-    from spacenet_cube.core.cost import Sample
-    from spacenet_cube.core.findings import Verification
-    from spacenet_cube.core.plan import Plan
-    from spacenet_cube.surveying import Survey
+    from spacenet_cube.builds.state.status import BuildStatus
+    from spacenet_cube.builds.tasks.cost import Sample
+    from spacenet_cube.integrity.findings import Verification
+    from spacenet_cube.plans.plan import Plan
+    from spacenet_cube.sources.survey import Survey
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
@@ -107,9 +107,9 @@ def figures_of(
     dict
         Ready for JSON.
     """
-    from spacenet_cube.core.cost import cost  # noqa: PLC0415 - --help has no use for it
-    from spacenet_cube.core.plan import summary  # noqa: PLC0415
-    from spacenet_cube.core.versions import repository_path  # noqa: PLC0415
+    from spacenet_cube.builds.tasks.cost import cost  # noqa: PLC0415 - --help has no use for it
+    from spacenet_cube.builds.versioned.branches import repository_path  # noqa: PLC0415
+    from spacenet_cube.plans.plan import summary  # noqa: PLC0415
 
     plain = to.removeprefix("icechunk+")
     asked = cost(
@@ -195,7 +195,7 @@ def plan_table(figures: Sequence[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     figures
-        What `spacenet_cube.core.plan.summary` gives for each plan.
+        What `spacenet_cube.plans.plan.summary` gives for each plan.
 
     Returns
     -------

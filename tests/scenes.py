@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
-from spacenet_cube.core.mosaic import OpenScene, ReadWindow
-from spacenet_cube.core.scene import Layout, Scene
+from spacenet_cube.builds.unit.mosaic import OpenScene, ReadWindow
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.raster.validity import Samples
 from spacenet_cube.recipe.model import Encoding, Expect, Licence, Product, Recipe
+from spacenet_cube.sources.scene import Layout, Scene
 
 STRIPS = Layout(block_yx=(1, 64), tiled=False, interleave="pixel", compression=None)
 UTM = "EPSG:32611"

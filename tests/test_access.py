@@ -6,10 +6,10 @@ import pytest
 from zarr.storage import ObjectStore
 
 import spacenet_cube as sc
+from spacenet_cube.sources.survey import source_location
 from spacenet_cube.storage.base.faults import FAULTS, explain
 from spacenet_cube.storage.base.options import StorageOptions, options_of_pairs, storage_options
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.surveying import source_location
 
 
 def test_the_corpus_is_tried_without_an_account_first():

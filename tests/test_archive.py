@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from spacenet_cube.archive import Archive, unpack
-from spacenet_cube.core import members as rules
 from spacenet_cube.errors import SourceError
-from spacenet_cube.listing import SourceFile
-from spacenet_cube.shelf import Member
+from spacenet_cube.sources.files import archive_rules as rules
+from spacenet_cube.sources.files.archive import Archive, unpack
+from spacenet_cube.sources.files.archive_members import Member
+from spacenet_cube.sources.files.listing import SourceFile
 from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
 
@@ -95,8 +95,8 @@ class InterruptedWorkError(Exception):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_interrupted_unpacking_goes_on_where_it_was(kind, tmp_path, monkeypatch):
     path = FORMATS[kind](tmp_path)
-    settle = "spacenet_cube.shelf.Shelf._settle"
-    from spacenet_cube.shelf import Shelf  # noqa: PLC0415
+    settle = "spacenet_cube.sources.files.archive_members.Shelf._settle"
+    from spacenet_cube.sources.files.archive_members import Shelf  # noqa: PLC0415
 
     original = Shelf._settle  # noqa: SLF001 - where a member becomes whole
     settled: list[str] = []

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from spacenet_cube import inspecting, verifying
-from spacenet_cube.core import holdings
 from spacenet_cube.format.layout import Layout
+from spacenet_cube.integrity import check_object, expected, verify
 from tests import shares
 from tests.torture import rest
 from tests.torture.score import Score
@@ -39,27 +38,27 @@ def test_damage_at_rest_is_found_and_named_and_nothing_else_is(row, n):
 
 
 def _no_digest(patch: pytest.MonkeyPatch) -> None:
-    look = inspecting.inspect
-    patch.setattr(verifying, "inspect", lambda cube, one: look(cube, replace(one, sha256=None)))
+    look = check_object.inspect
+    patch.setattr(verify, "inspect", lambda cube, one: look(cube, replace(one, sha256=None)))
 
 
 def _no_index(patch: pytest.MonkeyPatch) -> None:
     def none(*_: Layout) -> list[object]:
         return []
 
-    patch.setattr(inspecting, "index_faults", none)
+    patch.setattr(check_object, "index_faults", none)
 
 
 def _no_listing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verifying, "listing_faults", lambda _held: [])
+    patch.setattr(verify, "listing_faults", lambda _held: [])
 
 
 def _no_documents(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verifying, "document_faults", lambda _held: [])
+    patch.setattr(verify, "document_faults", lambda _held: [])
 
 
 def _no_root(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(holdings, "is_root_of", lambda _content, _found: True)
+    patch.setattr(expected, "is_root_of", lambda _content, _found: True)
 
 
 @pytest.mark.parametrize(

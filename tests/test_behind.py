@@ -10,9 +10,9 @@ from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 import spacenet_cube as sc
+from spacenet_cube.builds.unit.task import recorded
 from spacenet_cube.storage.stores.recording import RecordingStore
 from spacenet_cube.storage.stores.uploads import Behind
-from spacenet_cube.working import recorded
 
 _PATIENCE_S = 20.0
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.carrying import Carried
-from spacenet_cube.core.mosaic import mosaic, new_pixels
-from spacenet_cube.core.schedule import schedule
+from spacenet_cube.builds.tasks.schedule import schedule
+from spacenet_cube.builds.unit.mosaic import mosaic, new_pixels
+from spacenet_cube.builds.unit.overview_cache import Carried
+from spacenet_cube.builds.unit.write import LevelArrays
 from spacenet_cube.raster.grid import Block
-from spacenet_cube.write import LevelArrays
 from tests.scenes import Lattice, product, recipe
 from tests.tiny_cubes import KINDS
 from tests.tiny_cubes import recipe as tiny
@@ -53,7 +53,7 @@ def test_a_cube_is_the_same_whether_halves_are_handed_on_or_read_back(kind, tmp_
     monkeypatch.setattr(LevelArrays, "read", reading)
     handed_on = content(sc.build(plan, tmp_path / "one", workers=2))
     assert not read_back
-    monkeypatch.setattr("spacenet_cube.building.halves_held", lambda _workers: 0)
+    monkeypatch.setattr("spacenet_cube.builds.build.halves_held", lambda _workers: 0)
     again = content(sc.build(plan, tmp_path / "two", workers=2))
 
     assert bool(read_back) == (len(plan.levels) > 2)
@@ -81,7 +81,7 @@ def test_no_more_tasks_compute_at_once_than_there_are_workers(workers, tmp_path,
             with lock:
                 at_once[0] -= 1
 
-    monkeypatch.setattr("spacenet_cube.working.mosaic", watched)
+    monkeypatch.setattr("spacenet_cube.builds.unit.task.mosaic", watched)
     sc.build(plan_of(tmp_path / "scenes"), tmp_path / "cubes", workers=workers)
 
     assert most[0] == workers
@@ -98,8 +98,8 @@ def test_one_task_computes_while_another_waits_for_the_disk(tmp_path, monkeypatc
         computing.set()
         return original(*given, **named)
 
-    monkeypatch.setattr("spacenet_cube.working.settle", slow_disk)
-    monkeypatch.setattr("spacenet_cube.working.mosaic", watched)
+    monkeypatch.setattr("spacenet_cube.builds.unit.task.settle", slow_disk)
+    monkeypatch.setattr("spacenet_cube.builds.unit.task.mosaic", watched)
     sc.build(plan_of(tmp_path / "scenes"), tmp_path / "cubes", workers=1)
 
     assert any(overlapped)

@@ -20,8 +20,10 @@ from distributed.protocol.pickle import dumps, loads
 from shapely.geometry import box
 
 import spacenet_cube as sc
-from spacenet_cube.core.tasks import tasks
-from spacenet_cube.distributing import ClusterExecutor, Job, do_there, versions
+from spacenet_cube.builds.cluster.client import ClusterExecutor, Job, do_there, versions
+from spacenet_cube.builds.cluster.kept_mirrors import KeptStage
+from spacenet_cube.builds.tasks.tasks import tasks
+from spacenet_cube.builds.unit.task import do_task
 from spacenet_cube.errors import (
     CubeError,
     CubeExistsError,
@@ -31,11 +33,9 @@ from spacenet_cube.errors import (
     StoreError,
     VerifyError,
 )
-from spacenet_cube.keeping import KeptStage
 from spacenet_cube.recipe.grids import TargetGrid
 from spacenet_cube.recipe.model import Encoding, Product
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.working import do_task
 from tests.clusters import Cluster, cluster
 from tests.s3_servers import Proxy, filesystem, moto, proxy
 from tests.test_plan import paris

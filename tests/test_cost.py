@@ -8,9 +8,9 @@ import pytest
 import rasterio
 
 import spacenet_cube as sc
-from spacenet_cube.core.cost import Requests, cost
-from spacenet_cube.core.prices import GB, S3
-from spacenet_cube.estimating import estimate
+from spacenet_cube.builds.estimate import estimate
+from spacenet_cube.builds.tasks.cost import Requests, cost
+from spacenet_cube.builds.tasks.prices import GB, S3
 from tests.test_staging import recipe_of, uploaded, write
 
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.core.trust import STRIKES, Trust
+from spacenet_cube.builds.cluster.trust import STRIKES, Trust
+from spacenet_cube.builds.unit.task import do_task
 from spacenet_cube.errors import LostClusterError
-from spacenet_cube.working import do_task
 from tests.clusters import Cluster, cluster
 from tests.torture.ground import content, deliver_all, plan_of
 
@@ -59,7 +59,7 @@ def done_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cou
             file.write(f"{get_worker().address}\n")
         return found
 
-    monkeypatch.setattr("spacenet_cube.building.do_task", do)
+    monkeypatch.setattr("spacenet_cube.builds.build.do_task", do)
     return lambda: Counter(Path(log).read_text().split())
 
 

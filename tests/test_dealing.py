@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.dealing import choose
-from spacenet_cube.core.units import units
+from spacenet_cube.builds.cluster.assign import choose
+from spacenet_cube.plans.units import units
 from tests.scenes import blocks_within, from_corner
 
 scene_sets = st.frozensets(st.integers(1, 12), max_size=4)

@@ -18,11 +18,11 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
-from spacenet_cube.building import build
-from spacenet_cube.core.documents import coordinate_arrays, fill_of, group_documents, pixel_arrays
-from spacenet_cube.core.plan import plan
-from spacenet_cube.core.referencing import level_attributes, spatial_ref
+from spacenet_cube.builds.build import build
 from spacenet_cube.format.levels import level_name
+from spacenet_cube.plans.documents import coordinate_arrays, fill_of, group_documents, pixel_arrays
+from spacenet_cube.plans.georeference import level_attributes, spatial_ref
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block, Grid
 from tests.scenes import LAMBERT, UTM, Lattice, coordinates, product, recipe, scene, write_geotiff
 

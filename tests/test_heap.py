@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import ctypes
 import numpy as np
-from spacenet_cube.heap import MAPPED_BYTES, give_back
+from spacenet_cube.builds.unit.buffers import MAPPED_BYTES, give_back
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

@@ -23,18 +23,18 @@ from hypothesis import strategies as st
 from rasterio.errors import RasterioIOError
 
 import spacenet_cube as sc
-from spacenet_cube.building import build
-from spacenet_cube.core.patterns import matches
-from spacenet_cube.core.plan import plan
-from spacenet_cube.core.tiff import Structure, TiffError
+from spacenet_cube.builds.build import build
 from spacenet_cube.errors import CubeError, RecipeError, SourceError, StoreError
 from spacenet_cube.format.validate import unsound, unsound_shapes
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block
-from spacenet_cube.read import open_raster
 from spacenet_cube.recipe.files import parse_recipe
+from spacenet_cube.sources.files.listing import matches
+from spacenet_cube.sources.files.tiff import Structure, TiffError
+from spacenet_cube.sources.gdal import open_raster
+from spacenet_cube.sources.survey import survey
 from spacenet_cube.storage.base.secrets import public, sealed, unsealed
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.surveying import survey
 from tests.scenes import coordinates, product, recipe, write_geotiff
 
 RECIPE = (

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.core.imd import ImdError, parse_imagery
-from spacenet_cube.core.sidecars import sidecar_of
+from spacenet_cube.sources.metadata import ImdError, parse_imagery, sidecar_of
 from tests.test_staging import write
 
 IMD = b"""version = "28.3";

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rasterio.merge import merge
 from rasterio.transform import from_bounds
 
-from spacenet_cube.core.lattice import place_on_lattice
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.plans.lattice import place_on_lattice
 from spacenet_cube.raster.grid import Block
 from tests.places import SHARED
 from tests.scenes import Lattice, blocks_within, from_corner, geotiff, scene

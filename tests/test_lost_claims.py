@@ -16,14 +16,14 @@ from distributed.protocol.pickle import dumps, loads
 from zarr.core.buffer import default_buffer_prototype
 
 import spacenet_cube as sc
-from spacenet_cube import locking
-from spacenet_cube.core.claims import RECHECK_S, claim_name
-from spacenet_cube.ledger import Ledger
-from spacenet_cube.locking import Lock, hold
+from spacenet_cube.builds.state import lock
+from spacenet_cube.builds.state.claims import RECHECK_S, claim_name
+from spacenet_cube.builds.state.ledger import Ledger
+from spacenet_cube.builds.state.lock import Lock, hold
+from spacenet_cube.builds.unit.task import recorded
 from spacenet_cube.storage.durable import create, entries, remove_keys, write_durably
 from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
-from spacenet_cube.working import recorded
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of, signed
 
@@ -52,7 +52,7 @@ def cube(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
 @pytest.fixture
 def successor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Location], Lock]]:
     """Takes a cube over twice: the second claim has the number of the one that was lost."""
-    monkeypatch.setattr(locking, "RECHECK_S", 0.0)
+    monkeypatch.setattr(lock, "RECHECK_S", 0.0)
     with ExitStack() as stack:
 
         def succeed(place: Location) -> Lock:
@@ -135,7 +135,7 @@ def test_nothing_is_written_or_removed_once_the_claim_is_lost(what, cube, succes
 
 @pytest.mark.parametrize("what", WRITES)
 def test_who_holds_the_claim_may_write_and_remove(what, cube, monkeypatch):
-    monkeypatch.setattr(locking, "RECHECK_S", 0.0)
+    monkeypatch.setattr(lock, "RECHECK_S", 0.0)
     with hold(cube) as mine:
         before = state(cube)
 
@@ -158,7 +158,7 @@ def test_a_claim_travels_with_its_cube_to_other_processes(cube, successor):
 
 
 def test_a_sign_of_life_never_overwrites_the_claim_of_another(cube, successor, monkeypatch):
-    monkeypatch.setattr(locking, "BEAT_S", 0.05)
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
     with hold(cube) as former:
         held = successor(cube)
         time.sleep(0.5)
@@ -170,7 +170,7 @@ def test_a_sign_of_life_never_overwrites_the_claim_of_another(cube, successor, m
 
 
 def test_a_claim_that_is_gone_allows_nothing(cube, monkeypatch):
-    monkeypatch.setattr(locking, "RECHECK_S", 0.0)
+    monkeypatch.setattr(lock, "RECHECK_S", 0.0)
     with hold(cube) as mine:
         remove_keys(cube.beside(".build") / "lock", [claim_name(1)])
 
@@ -181,9 +181,9 @@ def test_a_claim_that_is_gone_allows_nothing(cube, monkeypatch):
 
 
 def test_a_claim_that_cannot_be_read_allows_nothing(cube, monkeypatch):
-    monkeypatch.setattr(locking, "RECHECK_S", 0.0)
-    monkeypatch.setattr(locking, "EXPIRES_S", 0.5)
-    monkeypatch.setattr(locking, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(lock, "RECHECK_S", 0.0)
+    monkeypatch.setattr(lock, "EXPIRES_S", 0.5)
+    monkeypatch.setattr(lock, "_AGAIN_S", 0.05)
     with hold(cube) as mine:
         (cube.beside(".build") / "lock" / claim_name(1)).write_bytes(b"{")
 
@@ -195,7 +195,7 @@ def test_a_claim_that_cannot_be_read_allows_nothing(cube, monkeypatch):
 
 WRITER = """
 import itertools, sys, time
-from spacenet_cube.locking import hold
+from spacenet_cube.builds.state.lock import hold
 from spacenet_cube.storage.locate import locate
 with hold(locate(sys.argv[1])) as lock:
     for turn in itertools.count():

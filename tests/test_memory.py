@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.memory import Memory
-from spacenet_cube.core.plan import plan
+from spacenet_cube.builds.unit.buffers import Memory
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block
 from tests.scenes import Lattice, product, recipe
 

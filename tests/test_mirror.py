@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spacenet_cube import mirror as mirror_module
-from spacenet_cube.mirror import Mirror
+from spacenet_cube.sources import mirror as mirror_module
+from spacenet_cube.sources.mirror import Mirror
 from spacenet_cube.storage.base.faults import DiskError
 from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location

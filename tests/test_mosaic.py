@@ -10,15 +10,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from rasterio.merge import merge
 
-from spacenet_cube.core.mosaic import mosaic, new_pixels
-from spacenet_cube.core.placing import Seat
-from spacenet_cube.core.plan import STRIPE_ROWS, plan
-from spacenet_cube.core.units import units
+from spacenet_cube.builds.unit.mosaic import mosaic, new_pixels
+from spacenet_cube.builds.unit.read import reader
 from spacenet_cube.errors import SourceError
+from spacenet_cube.plans.placement import Seat
+from spacenet_cube.plans.plan import STRIPE_ROWS, plan
+from spacenet_cube.plans.units import units
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.raster.resample import resample
 from spacenet_cube.raster.validity import valid_yx
-from spacenet_cube.read import reader
 from tests.scenes import (
     Lattice,
     blocks_within,

@@ -14,12 +14,12 @@ from rasterio.merge import merge
 from rasterio.warp import reproject
 
 import spacenet_cube as sc
-from spacenet_cube.core.nodata import held
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.raster.combine import Layer, combine
 from spacenet_cube.raster.overview import halve
 from spacenet_cube.raster.pixels import Pixels
 from spacenet_cube.raster.shrink import shrink
+from spacenet_cube.sources.nodata import held
 from tests.scenes import LICENCE, Lattice, write_geotiff
 
 FILL = -9999

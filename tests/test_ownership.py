@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.building import check_target
-from spacenet_cube.core.begun import begun
-from spacenet_cube.core.ownership import (
+from spacenet_cube.builds.build import check_target
+from spacenet_cube.builds.state.first_step import begun
+from spacenet_cube.builds.state.ledger import Ledger
+from spacenet_cube.builds.state.ownership import (
     Ownership,
     arrays_of,
     has_form,
@@ -23,9 +24,8 @@ from spacenet_cube.core.ownership import (
     keys_of,
     occupied,
 )
-from spacenet_cube.core.records import Record
+from spacenet_cube.builds.state.records import Record
 from spacenet_cube.format.manifest import parse, place, with_manifest
-from spacenet_cube.ledger import Ledger
 from spacenet_cube.storage.base.entries import Entry
 from spacenet_cube.storage.durable import entries
 from spacenet_cube.storage.locate import locate

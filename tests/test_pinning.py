@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spacenet_cube import pinning, working
-from spacenet_cube.building import build
-from spacenet_cube.core.plan import plan
+from spacenet_cube.builds.build import build
+from spacenet_cube.builds.unit import task
+from spacenet_cube.builds.unit.read import reader
+from spacenet_cube.builds.update import update
 from spacenet_cube.errors import SourceError
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block
-from spacenet_cube.read import reader
 from spacenet_cube.recipe.model import Recipe
-from spacenet_cube.surveying import survey
-from spacenet_cube.updating import update
+from spacenet_cube.sources import pins
+from spacenet_cube.sources.survey import survey
 from tests.scenes import LICENCE, coordinates, product, scene, write_geotiff
 
 SIDE = 40
@@ -77,7 +78,7 @@ def test_a_source_that_changes_while_it_is_built_is_refused(
 ) -> None:
     recipe = _recipe(folder)
     planned = plan(recipe, "P", survey(recipe, "P", pin=True))
-    whole = vars(working)["mosaic"]
+    whole = vars(task)["mosaic"]
     changed: list[bool] = []
 
     def changing(*args: object, **more: object) -> object:
@@ -87,7 +88,7 @@ def test_a_source_that_changes_while_it_is_built_is_refused(
             changed.append(True)
         return found
 
-    monkeypatch.setattr(working, "mosaic", changing)
+    monkeypatch.setattr(task, "mosaic", changing)
 
     with pytest.raises(SourceError, match="not the one that was surveyed"):
         build(planned, tmp_path / "to", workers=1)
@@ -110,20 +111,20 @@ def test_a_pinned_file_is_hashed_once_a_process_and_again_where_it_looks_another
 ) -> None:
     (scene,) = survey(_recipe(folder), "P", pin=True)
     hashed: list[str] = []
-    whole = pinning.sha256_of
+    whole = pins.sha256_of
 
     def counted(path: str) -> str:
         hashed.append(path)
         return whole(path)
 
-    monkeypatch.setattr(pinning, "sha256_of", counted)
+    monkeypatch.setattr(pins, "sha256_of", counted)
 
     for _ in range(3):
-        pinning.refuse_changed(scene)
+        pins.refuse_changed(scene)
     assert len(hashed) == 1
 
     os.utime(folder / "a.tif")
-    pinning.refuse_changed(scene)
+    pins.refuse_changed(scene)
     assert len(hashed) == 2
 
 
@@ -178,7 +179,7 @@ def test_a_pipe_in_the_place_of_a_raster_is_refused_and_not_waited_for(folder: P
 def test_a_remote_file_without_a_tag_cannot_be_pinned() -> None:
     remote = scene(href="https://host/a.tif")
 
-    done, failed = pinning.pinned([remote, replace(remote, etag="x")], 1)
+    done, failed = pins.pinned([remote, replace(remote, etag="x")], 1)
 
     assert [each.etag for each in done] == ["x"]
     assert "no tag" in failed[0]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.core.placing import common_step_px, utm_of
-from spacenet_cube.core.plan import plan
 from spacenet_cube.errors import RecipeError
+from spacenet_cube.plans.placement import common_step_px, utm_of
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block, Grid
 from spacenet_cube.raster.polygons import inside, on_grid, polygons_from
 from spacenet_cube.recipe.files import area_of, load_recipe, parse_recipe

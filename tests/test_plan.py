@@ -15,15 +15,15 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.plan import Plan, plan, summary
-from spacenet_cube.core.scene import Layout
-from spacenet_cube.core.units import units
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.format.levels import level_name
+from spacenet_cube.plans.plan import Plan, plan, summary
+from spacenet_cube.plans.units import units
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.recipe.files import load_recipe
 from spacenet_cube.recipe.grids import NativeGrid
 from spacenet_cube.recipe.model import Encoding, Licence, Product
+from spacenet_cube.sources.scene import Layout
 from tests.scenes import (
     LICENCE,
     NAMES,

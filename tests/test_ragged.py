@@ -23,12 +23,12 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window
 
 import spacenet_cube as sc
-from spacenet_cube import mirror as mirror_module
-from spacenet_cube.core.copies import Held, LocalCopy, MissingBytesError, bytes_of_pixels
-from spacenet_cube.core.tiff import Structure
-from spacenet_cube.mirror import Mirror, local_structure
 from spacenet_cube.raster.grid import Block
-from spacenet_cube.read import open_raster
+from spacenet_cube.sources import mirror as mirror_module
+from spacenet_cube.sources.files.copies import Held, LocalCopy, MissingBytesError, bytes_of_pixels
+from spacenet_cube.sources.files.tiff import Structure
+from spacenet_cube.sources.gdal import open_raster
+from spacenet_cube.sources.mirror import Mirror, local_structure
 from spacenet_cube.storage.locate import locate
 
 BANDS = 3

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from spacenet_cube.errors import CubeError, RecipeError
-from spacenet_cube.listing import excluding
 from spacenet_cube.recipe.files import (
     LIMIT_BYTES,
     LIMIT_DEPTH,
@@ -20,6 +19,7 @@ from spacenet_cube.recipe.files import (
     parse_recipe,
 )
 from spacenet_cube.recipe.model import BandSpec, Encoding, Product, Recipe
+from spacenet_cube.sources.files.listing import excluding
 from tests.places import ROOT
 from tests.scenes import LICENCE, NAMES, product
 from tests.shares import count

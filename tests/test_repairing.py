@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
-from spacenet_cube import repairing
+from spacenet_cube.builds.state.lock import hold
 from spacenet_cube.cli import app
-from spacenet_cube.core.remaking import remakes
-from spacenet_cube.locking import hold
+from spacenet_cube.integrity import repair
+from spacenet_cube.integrity.remake import remakes
 from spacenet_cube.storage.durable import write_durably
 from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto
@@ -171,7 +171,7 @@ def test_while_a_repair_runs_the_cube_opens_and_reads_as_it_did(cube, plan, monk
         seen.append(np.array_equal(now, sound[:, :64, :64]))
         put(where, content)
 
-    monkeypatch.setattr(repairing, "write_durably", looked_at)
+    monkeypatch.setattr(repair, "write_durably", looked_at)
     sc.repair(cube, plan, workers=2)
 
     assert seen == [True, True]

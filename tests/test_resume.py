@@ -18,20 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.building import target_location
-from spacenet_cube.core.begun import begun
-from spacenet_cube.core.claims import Claim, Holder, claim_name
-from spacenet_cube.core.inputs import inputs
-from spacenet_cube.core.keys import coordinate_keys, task_keys
-from spacenet_cube.core.records import Record, parse_record
-from spacenet_cube.core.tasks import Task, tasks
+from spacenet_cube.builds.build import target_location
+from spacenet_cube.builds.state.claims import Claim, Holder, claim_name
+from spacenet_cube.builds.state.first_step import begun
+from spacenet_cube.builds.state.ledger import Ledger
+from spacenet_cube.builds.state.lock import hold
+from spacenet_cube.builds.state.records import Record, parse_record
+from spacenet_cube.builds.tasks.inputs import inputs
+from spacenet_cube.builds.tasks.keys import coordinate_keys, task_keys
+from spacenet_cube.builds.tasks.tasks import Task, tasks
+from spacenet_cube.builds.unit.task import do_coordinates, do_task
 from spacenet_cube.format.manifest import parse, place
-from spacenet_cube.ledger import Ledger
-from spacenet_cube.locking import hold
 from spacenet_cube.storage.base.entries import Entry, Written
 from spacenet_cube.storage.durable import create, entries
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.working import do_coordinates, do_task
 from tests.torture.ground import SPOTS, content, deliver, deliver_all, opens, plan_of
 
 SHARDS = {"inside": ("image", "c", "0", "0", "0"), "at the edge": ("image", "c", "0", "0", "5")}
@@ -67,7 +67,7 @@ def failing_after(tasks_done: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr("spacenet_cube.building.do_task", do)
+        patch.setattr("spacenet_cube.builds.build.do_task", do)
         yield done
 
 
@@ -290,7 +290,7 @@ def test_an_object_lost_before_publishing_is_an_error_and_mended_by_the_same_com
         return do_coordinates(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("spacenet_cube.building.do_coordinates", loses)
+        patch.setattr("spacenet_cube.builds.build.do_coordinates", loses)
         with pytest.raises(sc.StoreError, match=r"image/c/0/1/1 is gone.* not published"):
             sc.build(plan, tmp_path / "out")
     assert not opens(str(cube))
@@ -364,7 +364,7 @@ def test_a_claim_left_beside_a_published_cube_goes_but_not_one_that_lives(source
 
 
 def test_a_lock_is_broken_when_asked_and_its_holder_stops(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.locking.BEAT_S", 0.05)
+    monkeypatch.setattr("spacenet_cube.builds.state.lock.BEAT_S", 0.05)
     plan = plan_of(source)
     cube = target_location(tmp_path / "out") / plan.cube_path
 
@@ -410,7 +410,7 @@ def test_tasks_in_flight_are_done_and_recorded_when_another_fails(source, tmp_pa
         return do_task(plan, cube, task, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr("spacenet_cube.building.do_task", do)
+        patch.setattr("spacenet_cube.builds.build.do_task", do)
         with pytest.raises(sc.SourceError):
             sc.build(plan, tmp_path / "out", workers=3)
 

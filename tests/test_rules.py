@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.plan import Plan, plan
+from spacenet_cube.builds.unit.mosaic import mosaic
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.raster.combine import Layer, combine, feather_weight, precedence
+from spacenet_cube.plans.plan import Plan, plan
+from spacenet_cube.plans.precedence import precedence
+from spacenet_cube.raster.combine import Layer, combine, feather_weight
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.raster.resample import resample
 from tests.scenes import Lattice, blocks_within, from_corner, in_memory, product, recipe

@@ -386,7 +386,7 @@ def test_planned_requests_are_those_made(remote, counted):
     recipe, product = vegas("MUL-PanSharpen")
     product = product.model_copy(update={"encoding": Encoding(chunk=32, shard=32)})
     options = {"endpoint_url": counted.url, "read_twice": False}
-    from spacenet_cube.core.cost import cost  # noqa: PLC0415
+    from spacenet_cube.builds.tasks.cost import cost  # noqa: PLC0415
 
     scenes = sc.survey(recipe, product, source=remote, source_options=options)
     planned = sc.plan(recipe, product, scenes)

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 import spacenet_cube as sc
-from spacenet_cube.core import inputs as core_inputs
-from spacenet_cube.core.begun import begun
+from spacenet_cube.builds.state.first_step import begun
+from spacenet_cube.builds.tasks import inputs as core_inputs
 from spacenet_cube.recipe.model import Encoding
 from spacenet_cube.storage.durable import entries
 from spacenet_cube.storage.locate import locate

@@ -16,8 +16,8 @@ import pytest
 from distributed import Client
 
 import spacenet_cube as sc
+from spacenet_cube.builds.cluster.scheduler import ANSWER_S, normalised
 from spacenet_cube.errors import LostClusterError
-from spacenet_cube.scheduler import ANSWER_S, normalised
 from tests.clusters import cluster
 from tests.s3_servers import free_port
 from tests.torture.ground import content, deliver_all, plan_of
@@ -202,7 +202,7 @@ def test_an_error_of_a_workers_system_is_not_told_as_a_lost_scheduler(tmp_path, 
     def refuse(*_given: object, **_more: object) -> None:
         raise PermissionError(13, "Permission denied", "/scratch")
 
-    monkeypatch.setattr("spacenet_cube.building.do_task", refuse)
+    monkeypatch.setattr("spacenet_cube.builds.build.do_task", refuse)
     with (
         cluster(tmp_path, {}, workers=1) as one,
         sc.connect(one.address) as executor,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from spacenet_cube.core.plan import plan
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.crs import plane_of, same_crs
 from spacenet_cube.raster.seams import cycle_of, smallest_arc, unwrapping
 from tests.scenes import LAMBERT, product, recipe, scene

@@ -12,12 +12,12 @@ import rasterio
 from rasterio.shutil import copy as raster_copy
 
 import spacenet_cube as sc
-from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.tiff import structure
-from spacenet_cube.core.units import Unit
+from spacenet_cube.builds.unit.task import build_unit
+from spacenet_cube.plans.plan import Plan
+from spacenet_cube.plans.units import Unit
+from spacenet_cube.sources.files.tiff import structure
 from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
-from spacenet_cube.working import build_unit
 from tests.places import ROOT
 from tests.s3_servers import free_port
 from tests.shares import share
@@ -217,8 +217,8 @@ def many(tmp_path: Path) -> Plan:
 
 
 def test_few_scenes_are_held_at_once_and_none_afterwards(tmp_path, monkeypatch):
-    from spacenet_cube.core.schedule import schedule  # noqa: PLC0415
-    from spacenet_cube.staging import Stage  # noqa: PLC0415
+    from spacenet_cube.builds.tasks.schedule import schedule  # noqa: PLC0415
+    from spacenet_cube.builds.unit.stage import Stage  # noqa: PLC0415
 
     planned, most = many(tmp_path), [0]
     scratch = tmp_path / "scratch"

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spacenet_cube.core.difference import Difference
-from spacenet_cube.core.plan import Plan, plan
-from spacenet_cube.core.tasks import Ready, Task, half, tasks, update_tasks, without
+from spacenet_cube.builds.tasks.difference import Difference
+from spacenet_cube.builds.tasks.runner import run_all
+from spacenet_cube.builds.tasks.tasks import Ready, Task, half, tasks, update_tasks, without
+from spacenet_cube.plans.plan import Plan, plan
 from spacenet_cube.raster.grid import Block
-from spacenet_cube.running import run_all
 from tests.scenes import Lattice, product, recipe
 
 SHARD = 16

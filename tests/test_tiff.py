@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.spans import merge, requests, without
-from spacenet_cube.core.tiff import TiffError, structure
+from spacenet_cube.sources.files.byte_ranges import merge, requests, without
+from spacenet_cube.sources.files.tiff import TiffError, structure
 
 raw = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60)), max_size=12)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.core.difference import difference, touched_above
+from spacenet_cube.builds.tasks.difference import difference, touched_above
 from spacenet_cube.raster.grid import Block
 from tests.scenes import LICENCE, Lattice, write_geotiff
 from tests.shares import count

@@ -23,18 +23,18 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
-from spacenet_cube import desk
-from spacenet_cube.building import check_target
+from spacenet_cube.builds.build import check_target
+from spacenet_cube.builds.state.claims import Claim, Holder, claim_name
+from spacenet_cube.builds.state.ledger import Ledger
+from spacenet_cube.builds.tasks.tasks import tasks
+from spacenet_cube.builds.unit.task import Recording
+from spacenet_cube.builds.versioned import saver
+from spacenet_cube.builds.versioned.draft import Draft
 from spacenet_cube.cli import app
-from spacenet_cube.core.claims import Claim, Holder, claim_name
-from spacenet_cube.core.tasks import tasks
-from spacenet_cube.ledger import Ledger
-from spacenet_cube.storage.draft import Draft
 from spacenet_cube.storage.durable import create, entries
 from spacenet_cube.storage.icechunk.address import Address, parse_address
 from spacenet_cube.storage.icechunk.repository import MovedError, Repository, library
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.working import Recording
 from tests.places import ROOT
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of
@@ -220,8 +220,8 @@ def test_what_another_task_is_writing_does_not_disturb_saving(source, to):
 
 def test_where_saving_is_dear_it_is_done_seldom(source, to, tmp_path, monkeypatch):
     planned, cube = plan_of(source), f"{to}/AOI/P.icechunk"
-    monkeypatch.setattr(desk, "_DEAR_S", -1.0)
-    monkeypatch.setattr(desk, "_SHARE", 1e9)
+    monkeypatch.setattr(saver, "_DEAR_S", -1.0)
+    monkeypatch.setattr(saver, "_SHARE", 1e9)
     seen: list[int] = []
 
     sc.build(planned, to, progress=lambda *_: seen.append(len(Ledger(locate(cube)).done())))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from spacenet_cube.core.placing import grown
-from spacenet_cube.core.plan import plan
+from spacenet_cube.plans.placement import grown
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.raster.warp import Lattice, operation, scene_window, warp_of
 from tests.scenes import product, recipe

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import spacenet_cube as sc
-from spacenet_cube.core.cost import cost
-from spacenet_cube.core.plan import Plan, plan
-from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.tasks import tasks
+from spacenet_cube.builds.tasks.cost import cost
+from spacenet_cube.builds.tasks.tasks import tasks
+from spacenet_cube.plans.plan import Plan, plan
 from spacenet_cube.raster.grid import Block
+from spacenet_cube.sources.scene import Scene
 from tests.scenes import Lattice
 from tests.test_plan import paris
 

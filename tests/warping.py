@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from spacenet_cube.core.mosaic import mosaic
-from spacenet_cube.core.placing import grown
-from spacenet_cube.core.plan import Plan
-from spacenet_cube.core.scene import Scene
-from spacenet_cube.core.units import units
-from spacenet_cube.raster.combine import reach_px
+from spacenet_cube.builds.unit.mosaic import mosaic
+from spacenet_cube.plans.placement import grown
+from spacenet_cube.plans.plan import Plan
+from spacenet_cube.plans.precedence import reach_px
+from spacenet_cube.plans.units import units
 from spacenet_cube.raster.resample import resample
 from spacenet_cube.raster.warp import Warp
+from spacenet_cube.sources.scene import Scene
 from tests.scenes import in_memory, scene
 
 RIO = "EPSG:32723"

@@ -167,7 +167,7 @@ def factors(scene: Mapping[str, Any], band: str, quantity: Quantity, vintage: st
     Parameters
     ----------
     scene
-        An entry of the scene list, with ``imagery`` (`spacenet_cube.core.imd.Imagery`).
+        An entry of the scene list, with ``imagery`` (`spacenet_cube.sources.metadata.Imagery`).
     band
         Name of the band.
     quantity

@@ -19,8 +19,8 @@ import rasterio
 from rasterio.shutil import copy as raster_copy
 
 import spacenet_cube as sc
+from spacenet_cube.builds.unit.task import build_unit
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.working import build_unit
 from tests.s3_servers import filesystem, proxy
 
 SIZE = 8192

@@ -84,7 +84,7 @@ def _trial(aoi: str, name: str, endpoint: str, dask: Cluster) -> str:
 
 
 def _staging(endpoint: str) -> Any:
-    from spacenet_cube.building import target_location  # noqa: PLC0415 - its other use is the CLI's
+    from spacenet_cube.builds.build import target_location  # noqa: PLC0415 - its other use is the CLI's
 
     return target_location("s3://unpacked", {"endpoint_url": endpoint})
 

@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import spacenet_cube as sc
-from spacenet_cube.core.tasks import tasks
-from spacenet_cube.ledger import Ledger
+from spacenet_cube.builds.state.ledger import Ledger
+from spacenet_cube.builds.tasks.tasks import tasks
 from spacenet_cube.storage.durable import entries
 from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto

@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from spacenet_cube.core.cost import cost
-from spacenet_cube.core.documents import group_documents
-from spacenet_cube.core.plan import plan
-from spacenet_cube.likeness import reference_grid
+from spacenet_cube.builds.tasks.cost import cost
+from spacenet_cube.plans.documents import group_documents
+from spacenet_cube.plans.plan import plan
+from spacenet_cube.plans.reference import reference_grid
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.recipe.files import bundled_recipes, parse_recipe
 from spacenet_cube.recipe.grids import LikeGrid
-from spacenet_cube.surveying import survey
+from spacenet_cube.sources.survey import survey
 from tests.places import ROOT
 from tests.scenes import coordinates, write_geotiff
 from tests.torture.arena import Outcome, arena, figures

@@ -19,11 +19,11 @@ import rasterio
 import xarray as xr
 from rasterio.shutil import copy as translate
 
-from spacenet_cube.building import build
-from spacenet_cube.core.plan import plan
+from spacenet_cube.builds.build import build
 from spacenet_cube.errors import SourceError
+from spacenet_cube.plans.plan import plan
 from spacenet_cube.raster.grid import Block
-from spacenet_cube.surveying import survey
+from spacenet_cube.sources.survey import survey
 from tests.scenes import coordinates, product, recipe, write_geotiff
 from tests.torture.arena import arena
 from tests.torture.fuzz_recipes import score

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import spacenet_cube as sc
-from spacenet_cube.core.tasks import tasks
+from spacenet_cube.builds.tasks.tasks import tasks
 from spacenet_cube.storage.durable import entries
 from spacenet_cube.storage.locate import locate
 from tests.s3_servers import filesystem, moto

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 import spacenet_cube as sc
-from spacenet_cube.core.begun import begun
+from spacenet_cube.builds.state.first_step import begun
 from spacenet_cube.errors import RecipeError, VerifyError
 from tests.torture.ground import MEMORY, SMALL, content, deliver, deliver_all, opens, plan_of
 from tests.torture.score import Score

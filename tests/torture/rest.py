@@ -22,8 +22,8 @@ from unittest.mock import patch
 import fsspec
 
 import spacenet_cube as sc
-from spacenet_cube.core.holdings import stored_form
 from spacenet_cube.format.layout import index_size_bytes, layout
+from spacenet_cube.integrity.expected import stored_form
 from tests.s3_servers import filesystem, moto
 from tests.tiny_cubes import KINDS, planned, scenes
 from tests.torture.score import Score

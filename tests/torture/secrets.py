@@ -21,12 +21,12 @@ import cloudpickle  # type: ignore[import-untyped]
 import s3fs
 
 import spacenet_cube as sc
+from spacenet_cube.builds.tasks.tasks import tasks
+from spacenet_cube.builds.unit.task import do_task
 from spacenet_cube.cli import main
-from spacenet_cube.core.tasks import tasks
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.recipe.model import Recipe
 from spacenet_cube.storage.locate import locate
-from spacenet_cube.working import do_task
 from tests.s3_servers import moto, proxy
 from tests.scenes import LICENCE, coordinates, product, write_geotiff
 from tests.torture.score import Score

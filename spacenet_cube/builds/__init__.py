@@ -1,0 +1,1 @@
+"""Builds: execute a plan."""

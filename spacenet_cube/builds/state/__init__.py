@@ -1,0 +1,1 @@
+"""The state of a build: its ledger, its lock, what is done and what is published."""

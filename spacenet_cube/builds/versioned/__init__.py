@@ -1,0 +1,1 @@
+"""Builds of cubes that keep versions: one commit a build."""

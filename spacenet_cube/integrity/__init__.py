@@ -1,0 +1,1 @@
+"""Integrity: verify, compare and repair published cubes."""

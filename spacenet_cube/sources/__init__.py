@@ -1,0 +1,1 @@
+"""Sources: find rasters and read their headers into scenes."""
