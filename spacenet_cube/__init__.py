@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from spacenet_cube.builds.state.status import BuildStatus, build_status
     from spacenet_cube.builds.update import Updated, update
     from spacenet_cube.builds.versioned.history import history, rollback, tag
-    from spacenet_cube.chips import Chips
-    from spacenet_cube.core.chipping import Chip
-    from spacenet_cube.corpus import Corpus, open_corpus
-    from spacenet_cube.drawing import quicklook
-    from spacenet_cube.info import cube_info
+    from spacenet_cube.cube.chips.chips import Chips
+    from spacenet_cube.cube.chips.labels import read_labels
+    from spacenet_cube.cube.chips.windows import Chip
+    from spacenet_cube.cube.corpus import Corpus, open_corpus
+    from spacenet_cube.cube.info import cube_info
+    from spacenet_cube.cube.open import open_cube
+    from spacenet_cube.cube.quicklook import quicklook
     from spacenet_cube.integrity.findings import LEVELS, Fault, Sampling, Verification
     from spacenet_cube.integrity.repair import Repaired, repair
     from spacenet_cube.integrity.verify import verify
-    from spacenet_cube.labels import read_labels
-    from spacenet_cube.opening import open_cube
     from spacenet_cube.plans.plan import Plan, plan
     from spacenet_cube.plans.reference import reference_grid
     from spacenet_cube.recipe.bands import SENSORS, Band
     from spacenet_cube.recipe.files import bundled_recipes, load_recipe, parse_recipe
     from spacenet_cube.recipe.model import Recipe
-    from spacenet_cube.sample import write_sample
+    from spacenet_cube.sample.corpus import write_sample
     from spacenet_cube.sources.scene import Scene
     from spacenet_cube.sources.survey import survey
     from spacenet_cube.storage.icechunk.version import Version
@@ -54,7 +54,7 @@ _HOMES = {
     "load_recipe": "recipe.files",
     "parse_recipe": "recipe.files",
     "Recipe": "recipe.model",
-    "write_sample": "sample",
+    "write_sample": "sample.corpus",
     "survey": "sources.survey",
     "reference_grid": "plans.reference",
     "Scene": "sources.scene",
@@ -77,14 +77,14 @@ _HOMES = {
     "tag": "builds.versioned.history",
     "rollback": "builds.versioned.history",
     "Version": "storage.icechunk.version",
-    "open_cube": "opening",
-    "open_corpus": "corpus",
-    "Corpus": "corpus",
-    "Chips": "chips",
-    "Chip": "core.chipping",
-    "read_labels": "labels",
-    "cube_info": "info",
-    "quicklook": "drawing",
+    "open_cube": "cube.open",
+    "open_corpus": "cube.corpus",
+    "Corpus": "cube.corpus",
+    "Chips": "cube.chips.chips",
+    "Chip": "cube.chips.windows",
+    "read_labels": "cube.chips.labels",
+    "cube_info": "cube.info",
+    "quicklook": "cube.quicklook",
     "SENSORS": "recipe.bands",
     "Band": "recipe.bands",
 }

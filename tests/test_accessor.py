@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import MissingExtraError, RecipeError
 from spacenet_cube.format.levels import Level, levels
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, PAN, RGB, Fake, pixels, sources, write_cube
 
 VALID = sources(Fake()) > 0
@@ -248,7 +248,7 @@ def test_plot_draws_the_whole_cube_and_parts_in_true_proportions(cube):
 
 
 def test_plot_without_matplotlib_says_what_to_install(cube, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.analysis.parts.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.cube.analysis.dataset.find_spec", lambda _name: None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'spacenet-cube\[viewer\]'"):
         cube.spacenet.plot()

@@ -160,7 +160,7 @@ def test_a_cube_of_nameless_bands_gets_a_grey_picture(tmp_path, out):
 
 
 def test_aliases_of_every_bundled_recipe_name_their_cube():
-    from spacenet_cube.opening import cube_url  # noqa: PLC0415 - beside what it is for
+    from spacenet_cube.cube.open import cube_url  # noqa: PLC0415 - beside what it is for
 
     assert cube_url("AOI_1_Rio", "PS-RGB", "cubes") == "cubes/AOI_1_Rio/3-Band.zarr"
     assert cube_url("AOI_3_Paris", "ps-ms", "cubes") == "cubes/AOI_3_Paris/MUL-PanSharpen.zarr"

@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from zarr.storage import LocalStore
 
 import spacenet_cube as sc
-from spacenet_cube.batches import ChipSamples, ChipStream
-from spacenet_cube.choosing import valid_pixels
-from spacenet_cube.core.chipping import Windows, boxes, covered, tiling, windows
-from spacenet_cube.core.splitting import Splits, assigned, owners, shuffled
+from spacenet_cube.cube.chips.choose import valid_pixels
+from spacenet_cube.cube.chips.samples import ChipSamples, ChipStream
+from spacenet_cube.cube.chips.splits import Splits, assigned, owners, shuffled
+from spacenet_cube.cube.chips.windows import Windows, boxes, covered, tiling, windows
+from spacenet_cube.cube.open import LevelOpener
 from spacenet_cube.format.subset import Part, locate_part
-from spacenet_cube.opening import LevelOpener
 from spacenet_cube.raster.grid import Block, Grid
 from tests.fake_cube import Fake, pixels, sources, write_cube
 from tests.shares import count
@@ -644,7 +644,7 @@ def test_workers_share_a_stream_and_epochs_differ(cube):
 
 
 def test_without_torch_the_error_says_what_to_install(cube, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.chips.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.cube.chips.chips.find_spec", lambda _name: None)
     chips = cube.spacenet.chips(24)
 
     for call in (chips.to_torch, chips.to_torch_stream):
@@ -706,7 +706,7 @@ def test_splits_are_drawn_on_the_picture(cube):
 
 def test_without_extras_the_error_says_what_to_install(cube, monkeypatch):
     chips = cube.spacenet.chips(24)
-    monkeypatch.setattr("spacenet_cube.footprints.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.cube.chips.outlines.find_spec", lambda _name: None)
     monkeypatch.setitem(sys.modules, "xbatcher", None)
 
     for call in (chips.to_geodataframe, chips.to_xbatcher):

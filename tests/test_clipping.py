@@ -10,9 +10,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacenet_cube.analysis.parts import grid_of
+from spacenet_cube.cube.analysis.dataset import grid_of
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import Fake, write_cube
 from tests.shares import count
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from spacenet_cube.corpus import open_corpus
+from spacenet_cube.cube.corpus import open_corpus
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError, StoreError
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import PAN, Fake, write_cube
 
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pyproj import Geod
 
-from spacenet_cube.analysis.parts import grid_of
-from spacenet_cube.core.counting import merged, percentiles_of, tally
-from spacenet_cube.core.ellipsoid import pixel_area_m2
+from spacenet_cube.cube.analysis.dataset import grid_of
+from spacenet_cube.cube.analysis.formulas.area import pixel_area_m2
+from spacenet_cube.cube.analysis.formulas.tally import merged, percentiles_of, tally
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, Fake, pixels, sources, write_cube
 from tests.shares import count
 
@@ -140,7 +140,7 @@ def test_the_area_of_a_row_is_that_of_geographiclib(cube):
 
 
 def test_an_approximate_coverage_reads_an_overview(url, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.analysis.counting._COARSE_PX", 700)
+    monkeypatch.setattr("spacenet_cube.cube.analysis.statistics._COARSE_PX", 700)
     cube = open_cube(url)
     part = cube.isel(y=slice(100, 280), x=slice(20, 180))
 

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 import spacenet_cube
-from spacenet_cube.cli import app
+from spacenet_cube.cli.app import app
 from tests.places import ROOT
 from tests.true_size import sizing
 

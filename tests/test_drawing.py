@@ -9,10 +9,10 @@ from matplotlib.image import imread
 from pyproj import CRS
 from rich.console import Console
 
-from spacenet_cube.drawing import quicklook
+from spacenet_cube.cube.info import cube_info, ground, render
+from spacenet_cube.cube.open import open_cube
+from spacenet_cube.cube.quicklook import quicklook
 from spacenet_cube.errors import MissingExtraError, RecipeError, StoreError
-from spacenet_cube.info import cube_info, ground, render
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import PAN, RGB, Fake, write_cube
 
 PARIS = Fake(
@@ -70,7 +70,7 @@ def test_the_smallest_level_large_enough_is_drawn(url, tmp_path, monkeypatch, si
         opened.append(kwargs.get("level"))
         return open_cube(*args, **kwargs)
 
-    monkeypatch.setattr("spacenet_cube.drawing.open_cube", noted)
+    monkeypatch.setattr("spacenet_cube.cube.quicklook.open_cube", noted)
     quicklook(url, tmp_path / "look.png", size_px=size_px)
 
     assert opened[-1] == level
@@ -88,7 +88,7 @@ def test_a_picture_that_cannot_be_written_is_one_clear_error(url, tmp_path):
 
 
 def test_quicklook_without_matplotlib_says_what_to_install(url, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.drawing.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.cube.quicklook.find_spec", lambda _name: None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'spacenet-cube\[viewer\]'"):
         quicklook(url)

@@ -13,9 +13,9 @@ from distributed import Client, LocalCluster
 from matplotlib.figure import Figure
 from zarr.storage import LocalStore
 
-from spacenet_cube.accessor import SpacenetAccessor
+from spacenet_cube.cube.accessor import SpacenetAccessor
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.opening import open_cube
 from tests.bench.other import open_paris
 from tests.fake_cube import MUL, PAN, Fake, pixels, sources, write_cube
 from tests.shares import share

@@ -22,9 +22,9 @@ import xarray as xr
 from distributed import Client
 
 import spacenet_cube as sc
-from spacenet_cube import labels as burning
-from spacenet_cube.batches import ChipSamples, ChipStream
-from spacenet_cube.chips import Chips
+from spacenet_cube.cube.chips import labels as burning
+from spacenet_cube.cube.chips.chips import Chips
+from spacenet_cube.cube.chips.samples import ChipSamples, ChipStream
 from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.stores import settings
 from tests.fake_cube import write_cube

@@ -6,9 +6,9 @@ import spyndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacenet_cube.analysis.spectral import _evaluated
+from spacenet_cube.cube.analysis.indices import _evaluated
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import MissingExtraError, RecipeError
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, PAN, Fake, pixels, sources, write_cube
 from tests.shares import count
 from tests.test_radiometry import calibrated_cube
@@ -65,7 +65,7 @@ def test_letters_are_those_that_spyndex_gives_worldview():
 @settings(max_examples=count(15, of=50))
 @given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), min_size=1))
 def test_ndvi_is_the_index_of_that_name_to_the_last_bit(pairs):
-    from spacenet_cube.core.rendering import normalized_difference  # noqa: PLC0415 - for this law
+    from spacenet_cube.cube.analysis.formulas.stretch import normalized_difference  # noqa: PLC0415 - for this law
 
     image, valid = np.array(pairs, "uint16"), np.ones(len(pairs), bool)
 
@@ -130,7 +130,7 @@ def test_a_missing_band_is_named(cube, tmp_path):
 
 
 def test_without_spyndex_it_says_what_to_install(cube, monkeypatch):
-    monkeypatch.setattr("spacenet_cube.analysis.parts.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.cube.analysis.dataset.find_spec", lambda _name: None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'spacenet-cube\[analysis\]'"):
         cube.spacenet.index("NDVI")

@@ -15,8 +15,8 @@ from rasterio import features as burner
 from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
 
 import spacenet_cube as sc
-from spacenet_cube.core.features import features
-from spacenet_cube.labels import rasterize
+from spacenet_cube.cube.chips.geojson import features
+from spacenet_cube.cube.chips.labels import rasterize
 from tests.fake_cube import Fake, write_cube
 from tests.shares import count
 from tests.test_real_chips import at, build
@@ -364,7 +364,7 @@ def test_missing_labels_are_named(cube, tmp_path):
 
 def test_without_geopandas_the_error_says_what_to_install(cube, monkeypatch):
     labels = frame(Point(1, 1))
-    monkeypatch.setattr("spacenet_cube.labels.find_spec", lambda _name: None)
+    monkeypatch.setattr("spacenet_cube.cube.chips.labels.find_spec", lambda _name: None)
 
     for call in (lambda: sc.read_labels("x"), lambda: cube.spacenet.rasterize(labels)):
         with pytest.raises(sc.MissingExtraError, match=r"pip install 'spacenet-cube\[learn\]'"):

@@ -12,10 +12,10 @@ import xarray as xr
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
+from spacenet_cube.cube.guard import GuardedArray
+from spacenet_cube.cube.open import choose_level, cube_url, open_cube
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.format.levels import levels
-from spacenet_cube.guarding import GuardedArray
-from spacenet_cube.opening import choose_level, cube_url, open_cube
 from tests.fake_cube import MUL, PAN, WAVELENGTH_NM, Fake, pixels, sources, write_cube
 
 IMAGE_DIMS = 3

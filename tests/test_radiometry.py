@@ -10,10 +10,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.radiometry import ESUN, VINTAGES, factors
-from spacenet_cube.core.sun import earth_sun_distance_au, julian_day
+from spacenet_cube.cube.analysis.formulas.calibration import ESUN, VINTAGES, factors
+from spacenet_cube.cube.analysis.formulas.sun import earth_sun_distance_au, julian_day
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.opening import open_cube
 from spacenet_cube.sources.metadata import parse_imagery
 from tests.fake_cube import MUL, PAN, Fake, pixels, sources, write_cube
 

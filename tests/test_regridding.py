@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from spacenet_cube.analysis.parts import grid_of
+from spacenet_cube.cube.analysis.dataset import grid_of
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.opening import open_cube
 from spacenet_cube.raster.overview import halve
 from spacenet_cube.raster.pixels import Pixels
 from spacenet_cube.raster.shrink import shrink
@@ -55,7 +55,7 @@ def test_a_metric_cube_is_what_gdal_makes_of_the_whole(cube, resampling):
 
 def test_blocks_make_no_seams(cube, monkeypatch):
     whole = cube.spacenet.to_metric(1.5, resampling="cubic").compute()
-    monkeypatch.setattr("spacenet_cube.analysis.regridding._BLOCK_PX", 37)
+    monkeypatch.setattr("spacenet_cube.cube.analysis.regrid._BLOCK_PX", 37)
 
     cut = cube.spacenet.to_metric(1.5, resampling="cubic")
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import spacenet_cube as sc
 from spacenet_cube.builds.state.lock import hold
-from spacenet_cube.cli import app
+from spacenet_cube.cli.app import app
 from spacenet_cube.integrity import repair
 from spacenet_cube.integrity.remake import remakes
 from spacenet_cube.storage.durable import write_durably

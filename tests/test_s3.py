@@ -14,7 +14,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
-from spacenet_cube.cli import app
+from spacenet_cube.cli.app import app
 from spacenet_cube.recipe.model import Encoding, Product
 from spacenet_cube.storage.locate import locate
 from tests.s3_servers import Proxy, fault_answer, filesystem, forget_clients, moto, proxy

@@ -14,14 +14,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.merge import merge
 
 from spacenet_cube.errors import RecipeError, StoreError
-from spacenet_cube.sample import Delivery, delivery, write_sample
-from spacenet_cube.sample.catalog import product_names
+from spacenet_cube.sample.catalog import Delivery, delivery, product_names
+from spacenet_cube.sample.corpus import write_sample
 from spacenet_cube.sample.facts import AOIS
-from spacenet_cube.sample.ground import paint_ground
-from spacenet_cube.sample.noise import Window, value_noise
+from spacenet_cube.sample.ground.areas import PLACES
+from spacenet_cube.sample.ground.ground import paint_ground
+from spacenet_cube.sample.ground.noise import Window, value_noise
+from spacenet_cube.sample.ground.spectra import BANDS, DIGITAL_NUMBERS, Material
 from spacenet_cube.sample.pixels import pixels, swath
-from spacenet_cube.sample.spectra import BANDS, DIGITAL_NUMBERS, Material
-from spacenet_cube.sample.tempers import PLACES
 from tests.places import SHARED
 
 FOOTPRINTS = SHARED / "footprints"

@@ -6,9 +6,9 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.core.sharpening import REACH_PX, finer, upsampled
+from spacenet_cube.cube.analysis.formulas.detail import REACH_PX, finer, upsampled
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, PAN, Fake, pixels, sources, write_cube
 
 # Of floats GDAL keeps what it interpolates; of integers it rounds before it multiplies.
@@ -103,7 +103,7 @@ def test_esri_adds_what_pan_has_more_and_mean_takes_the_middle(cube, pan):
 @pytest.mark.parametrize("resampling", ["cubic", "bilinear"])
 def test_blocks_make_no_seams(cube, pan, resampling, monkeypatch):
     whole = cube.spacenet.pansharpen(pan, resampling=resampling)
-    monkeypatch.setattr("spacenet_cube.analysis.sharpening._BLOCK_PX", 148)
+    monkeypatch.setattr("spacenet_cube.cube.analysis.pansharpen._BLOCK_PX", 148)
 
     cut = cube.spacenet.pansharpen(pan, resampling=resampling)
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 import spacenet_cube as sc
-from spacenet_cube.analysis import regridding
-from spacenet_cube.analysis.stored import stored_array, stored_part
-from spacenet_cube.opening import open_cube
+from spacenet_cube.cube.analysis import regrid
+from spacenet_cube.cube.analysis.stored import stored_array, stored_part
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.raster.grid import Block
 from tests.tiny_cubes import planned, scenes
 
@@ -157,7 +157,7 @@ def test_without_the_proof_a_changed_dataset_would_answer_from_overviews(url, mo
     cube = open_cube(url)
     doubled = cube.assign(image=cube.image.copy(data=cube.image.data * 2))
     right, stale = _alone(doubled).spacenet.coarsen(2), stored_part(cube)
-    monkeypatch.setattr(regridding, "stored_part", lambda _cube: stale)
+    monkeypatch.setattr(regrid, "stored_part", lambda _cube: stale)
 
     wrong = doubled.spacenet.coarsen(2)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import spacenet_cube as sc
-from spacenet_cube.cli import app
+from spacenet_cube.cli.app import app
 from spacenet_cube.format.manifest import ENTRY
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.storage.location import Location

@@ -30,7 +30,7 @@ from spacenet_cube.builds.tasks.tasks import tasks
 from spacenet_cube.builds.unit.task import Recording
 from spacenet_cube.builds.versioned import saver
 from spacenet_cube.builds.versioned.draft import Draft
-from spacenet_cube.cli import app
+from spacenet_cube.cli.app import app
 from spacenet_cube.storage.durable import create, entries
 from spacenet_cube.storage.icechunk.address import Address, parse_address
 from spacenet_cube.storage.icechunk.repository import MovedError, Repository, library

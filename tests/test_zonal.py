@@ -9,9 +9,9 @@ import shapely
 from exactextract import exact_extract
 from geopandas.testing import assert_geodataframe_equal
 
-from spacenet_cube.core.zones import TABLES, column
+from spacenet_cube.cube.analysis.formulas.zones import TABLES, column
+from spacenet_cube.cube.open import open_cube
 from spacenet_cube.errors import RecipeError, StoreError
-from spacenet_cube.opening import open_cube
 from tests.fake_cube import MUL, Fake, write_cube
 
 WEST, NORTH = Fake().upper_left_xy

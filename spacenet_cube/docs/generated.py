@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from sphinx.application import Sphinx
 
-from spacenet_cube.cli import app as command_line
+from spacenet_cube.cli.app import app as command_line
 from spacenet_cube.recipe.model import Recipe
 
 MARKER = "<!-- generated: {} -->"

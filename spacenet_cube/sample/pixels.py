@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spacenet_cube.sample.canvas import Canvas
 from spacenet_cube.sample.catalog import Delivery
-from spacenet_cube.sample.ground import paint_ground
-from spacenet_cube.sample.noise import Mask, Window
-from spacenet_cube.sample.spectra import BANDS, PAN_SIXTEENTHS
-from spacenet_cube.sample.tempers import PLACES
+from spacenet_cube.sample.ground.areas import PLACES
+from spacenet_cube.sample.ground.canvas import Canvas
+from spacenet_cube.sample.ground.ground import paint_ground
+from spacenet_cube.sample.ground.noise import Mask, Window
+from spacenet_cube.sample.ground.spectra import BANDS, PAN_SIXTEENTHS
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

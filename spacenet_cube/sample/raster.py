@@ -12,7 +12,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
 from spacenet_cube.sample.catalog import Delivery, Tile
-from spacenet_cube.sample.noise import Window
+from spacenet_cube.sample.ground.noise import Window
 from spacenet_cube.sample.pixels import band_names, pixel_type, pixels
 
 _GROUND_PIXELS = 2**19

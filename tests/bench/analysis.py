@@ -181,7 +181,7 @@ def one(name: str, task: str, folder: Path, size: int, count: int) -> None:
         ("rioxarray", "ndvi"): lambda: rioxarray_ndvi(corpus, suffix),
         ("rioxarray", "chips"): lambda: rioxarray_chips(corpus, count, suffix),
     }[name.partition(" ")[0], task]
-    import spacenet_cube.opening  # noqa: F401 - imports are not timed, its dask and xarray neither
+    import spacenet_cube.cube.open  # noqa: F401 - imports are not timed, its dask and xarray neither
 
     with rasterio.Env():
         begun, cpu = perf_counter(), process_time()

@@ -142,7 +142,7 @@ def _analysed(
 
 def _ready() -> None:
     """Import what tasks need, which is not timed."""
-    import spacenet_cube.opening  # noqa: F401, PLC0415 - on a worker
+    import spacenet_cube.cube.open  # noqa: F401, PLC0415 - on a worker
 
 
 if __name__ == "__main__":

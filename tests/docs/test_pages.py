@@ -13,13 +13,14 @@ import typer
 from markdown_it import MarkdownIt
 
 import spacenet_cube
-from spacenet_cube import cli, docs
-from spacenet_cube.accessor import SpacenetAccessor
+from spacenet_cube import docs
+from spacenet_cube.cli import app
+from spacenet_cube.cube.accessor import SpacenetAccessor
 
 FOLDER = Path(docs.__file__).parent
 README = FOLDER.parents[1] / "README.md"
 PAGES = [README, *sorted(FOLDER.glob("*.md")), FOLDER.parent / "deploy" / "README.md"]
-COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
 FOREIGN = {"--local-directory"}
 """Options of other programs that pages mention."""
 

@@ -9,8 +9,9 @@ import typer
 from sphinx.application import Sphinx
 
 import spacenet_cube
-from spacenet_cube import cli, docs
-from spacenet_cube.accessor import SpacenetAccessor
+from spacenet_cube import docs
+from spacenet_cube.cli import app as cli
+from spacenet_cube.cube.accessor import SpacenetAccessor
 from spacenet_cube.docs import generated, inventories, offline
 
 PAGES = Path(docs.__file__).parent

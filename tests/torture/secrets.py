@@ -23,7 +23,7 @@ import s3fs
 import spacenet_cube as sc
 from spacenet_cube.builds.tasks.tasks import tasks
 from spacenet_cube.builds.unit.task import do_task
-from spacenet_cube.cli import main
+from spacenet_cube.cli.app import main
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.recipe.model import Recipe
 from spacenet_cube.storage.locate import locate

@@ -1,0 +1,1 @@
+"""Published cubes: open, describe, draw and analyse them."""

@@ -1,0 +1,1 @@
+"""Formulas of the analysis: NumPy in, NumPy out."""

@@ -1,0 +1,1 @@
+"""Chips: windows of a cube and labels on its grid, for learning."""

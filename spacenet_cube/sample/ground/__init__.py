@@ -1,0 +1,1 @@
+"""The ground of the sample corpus, as a function of where one looks."""
