@@ -1,4 +1,7 @@
-"""Likeness: the grid that a product takes from another product, or from a cube."""
+"""Likeness: the grid that a product takes from another product, or from a cube.
+
+Not pure: reads the cube's root document, and surveys the other product.
+"""
 
 import json
 from collections.abc import Callable, Sequence

@@ -4,6 +4,8 @@ GDAL's own choices depend on the block it is asked for: its transformer is appro
 kernels are scaled by the ratio of window sizes, and it takes another path where a window
 has no gaps.  Here the transformer is exact and counts pixels in whole numbers from one
 anchor, the scale is the scene's, and the path is chosen so that both give the same bits.
+
+Not pure: calls GDAL.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Bands: what the WorldView sensors see, as values with their sources.
 
-Names are those of the common-name vocabulary that spyndex and STAC readers use where one
+Pure.  Names are those of the common-name vocabulary that spyndex and STAC readers use where one
 exists (``red``, ``nir1``), in the order in which the 8-band products store them.
 
 Edges are the nominal band edges of DigitalGlobe's data sheets, in nanometres

@@ -1,6 +1,6 @@
 """Recipes: what a user wants, as data.
 
-A recipe is checked here and nowhere else.  It is frozen, refuses keys it does not know,
+Pure.  A recipe is checked here and nowhere else.  It is frozen, refuses keys it does not know,
 and says nothing of how the work is done.  ``spacenet-cube schema`` prints its JSON
 Schema for editors.
 """

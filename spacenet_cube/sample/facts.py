@@ -3,6 +3,8 @@
 Edges are those of the publishers' footprint indexes, divided by the pixel size.  Orders
 of pan-sharpened products are on record for Vegas (both) and Paris (RGB); those of the
 other AOIs are invented in the same scheme, so never key on them.
+
+Pure.
 """
 
 from dataclasses import dataclass

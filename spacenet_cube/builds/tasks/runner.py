@@ -1,4 +1,7 @@
-"""Running: tasks on any executor, a bounded number at once, each as soon as it can be done."""
+"""Running: tasks on any executor, a bounded number at once, each as soon as it can be done.
+
+Not pure: waits for executors.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
