@@ -137,7 +137,7 @@ def test_a_published_cube_is_overwritten_only_when_told_to(fields, tmp_path):
 
 
 def test_info_and_quicklook_show_what_was_built(fields, tmp_path):
-    built = cube_command("build", fields, "--to", tmp_path)
+    built = cube_command("build", fields, "--to", tmp_path / "cubes")
     cube = built.stdout.strip()
 
     info = cube_command("info", cube, "--json")

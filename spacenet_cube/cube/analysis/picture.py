@@ -10,7 +10,7 @@ import xarray as xr
 from spacenet_cube.cube.analysis.blocks import LAZILY
 from spacenet_cube.cube.analysis.dataset import ON_GRID, band_names, bands, valid
 from spacenet_cube.cube.analysis.formulas.stretch import percentiles, stretched
-from spacenet_cube.cube.analysis.stored import stored_part
+from spacenet_cube.cube.analysis.stored import stored_part, with_bands_of
 from spacenet_cube.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _shades(cube: xr.Dataset, stretch: tuple[float, float]) -> tuple[xr.Dataset,
 def _limits(cube: xr.Dataset, names: Sequence[str], stretch: tuple[float, float]) -> xr.DataArray:
     """Percentiles of each named band, shaped (rgb, limit), lazy."""
     stored = stored_part(cube)
-    sample = thinned(cube) if stored is None else stored.opener(-1)
+    sample = thinned(cube) if stored is None else with_bands_of(cube, stored, -1)
     image, where = bands(sample, names)
     whole = valid(sample)
     dims = whole.dims
@@ -111,7 +111,7 @@ def screenful(cube: xr.Dataset) -> xr.Dataset:
     if stored is None or stored.levels[stored.level].shape_yx != shape_yx:
         return thinned(cube)
     fits = [n for n in stored.levels if _SAMPLE_PX <= max(n.shape_yx) <= max(shape_yx)]
-    return thinned(stored.opener(fits[-1].number) if fits else cube)
+    return thinned(with_bands_of(cube, stored, fits[-1].number) if fits else cube)
 
 
 def thinned(cube: xr.Dataset) -> xr.Dataset:

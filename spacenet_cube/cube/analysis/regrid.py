@@ -16,7 +16,7 @@ from pyproj.exceptions import CRSError
 
 from spacenet_cube.cube.analysis.blocks import on_blocks
 from spacenet_cube.cube.analysis.dataset import PER_BAND, band_names, each_cube, grid_of
-from spacenet_cube.cube.analysis.stored import StoredPart, stored_part
+from spacenet_cube.cube.analysis.stored import stored_part, with_bands_of
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.raster.grid import Block, Grid
 from spacenet_cube.raster.pixels import Pixels, Resampling
@@ -395,24 +395,10 @@ def _overview(cube: xr.Dataset, times: int) -> tuple[xr.Dataset, int]:
     for steps in range(most, 0, -1):
         block = stored.aligned(steps)
         if block is not None:
-            return _part_of(stored, cube, steps, block), times >> steps
+            rows, cols = block.yx
+            part = with_bands_of(cube, stored, stored.level + steps).isel(y=rows, x=cols)
+            return part, times >> steps
     return cube, times
-
-
-def _part_of(stored: StoredPart, cube: xr.Dataset, steps: int, block: Block) -> xr.Dataset:
-    """The block of an overview, with the bands and the attributes of the dataset."""
-    rows, cols = block.yx
-    part = stored.opener(stored.level + steps).isel(y=rows, x=cols)
-    places = np.asarray(stored.bands)
-    if "band" not in cube["image"].dims:
-        part = part.isel(band=int(places[0]))
-    elif not np.array_equal(places, np.arange(part.sizes["band"])):
-        part = part.isel(band=places)
-    named = {name: cube[name] for name in PER_BAND if name in cube.coords}
-    gone = [name for name in PER_BAND if name in part.coords and name not in named]
-    made = part.drop_vars(gone).assign_coords(named)
-    made.attrs = {**cube.attrs, **{key: part.attrs[key] for key in part.attrs if ":" in key}}
-    return made
 
 
 def _multiples(sizes: tuple[int, ...], factor: int) -> tuple[int, ...]:

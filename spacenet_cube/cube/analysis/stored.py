@@ -19,12 +19,14 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from spacenet_cube.compat import Selection, lazy_selection, selections
+from spacenet_cube.cube.analysis.dataset import PER_BAND
 from spacenet_cube.errors import RecipeError
 from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.format.subset import locate_part
 from spacenet_cube.raster.grid import Block
 
 type OpenLevel = Callable[[int], xr.Dataset]
+
 
 type Line = "range | NDArray[np.int64] | int"
 """Places along one axis of a stored array; a number where the axis was dropped."""
@@ -139,6 +141,36 @@ def stored_part(cube: xr.Dataset) -> StoredPart | None:
         return None
     places = (band,) if isinstance(band, int) else tuple(int(place) for place in band)
     return StoredPart(one.opener, levels(one.attributes), one.level, block, places)
+
+
+def with_bands_of(cube: xr.Dataset, stored: StoredPart, number: int) -> xr.Dataset:
+    """Open a level of the whole cube with the bands and the attributes of a dataset.
+
+    Parameters
+    ----------
+    cube
+        A dataset of stored pixels; its bands may have other names.
+    stored
+        What `stored_part` says of it.
+    number
+        Number of the level; -1 is the coarsest.
+
+    Returns
+    -------
+    xarray.Dataset
+        All rows and columns of the level.
+    """
+    level = stored.opener(number)
+    places = np.asarray(stored.bands)
+    if "band" not in cube["image"].dims:
+        level = level.isel(band=int(places[0]))
+    elif not np.array_equal(places, np.arange(level.sizes["band"])):
+        level = level.isel(band=places)
+    named = {name: cube[name] for name in PER_BAND if name in cube.coords}
+    gone = [name for name in PER_BAND if name in level.coords and name not in named]
+    made = level.drop_vars(gone).assign_coords(named)
+    made.attrs = {**cube.attrs, **{key: level.attrs[key] for key in level.attrs if ":" in key}}
+    return made
 
 
 def stored_index(cube: xr.Dataset) -> Origin | None:
