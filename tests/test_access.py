@@ -9,7 +9,7 @@ import spacenet_cube as sc
 from spacenet_cube.sources.survey import source_location
 from spacenet_cube.storage.base.faults import FAULTS, explain
 from spacenet_cube.storage.base.options import StorageOptions, options_of_pairs, storage_options
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 
 
 def test_the_corpus_is_tried_without_an_account_first():

@@ -16,8 +16,8 @@ from spacenet_cube.sources.files import archive_rules as rules
 from spacenet_cube.sources.files.archive import Archive, unpack
 from spacenet_cube.sources.files.archive_members import Member
 from spacenet_cube.sources.files.listing import SourceFile
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 
 CONTENT = {f"3-Band/tile{k}.tif": bytes([k]) * (1000 * k + 7) for k in range(1, 6)}
 CONTENT["3-Band/tile1.IMD"] = b"END;"

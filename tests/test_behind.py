@@ -11,6 +11,7 @@ from zarr.storage import MemoryStore
 
 import spacenet_cube as sc
 from spacenet_cube.builds.unit.task import recorded
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.stores.recording import RecordingStore
 from spacenet_cube.storage.stores.uploads import Behind
 
@@ -102,7 +103,7 @@ def test_a_store_tells_what_it_wrote_behind_once_that_is_done():
 
 
 def test_a_task_whose_upload_failed_has_no_record(monkeypatch):
-    cube, value = sc.storage.locate("memory://behind/cube.zarr"), cpu.Buffer.from_bytes(b"x")
+    cube, value = locate("memory://behind/cube.zarr"), cpu.Buffer.from_bytes(b"x")
 
     def refused(*_: object) -> None:
         raise OSError("the bucket is gone")
@@ -113,4 +114,4 @@ def test_a_task_whose_upload_failed_has_no_record(monkeypatch):
         recorded(cube, "unit-0-000000", "inputs") as store,
     ):
         store.set_sync("image/c/0", value)
-    assert not sc.storage.locate("memory://behind/cube.zarr.build").exists()
+    assert not locate("memory://behind/cube.zarr.build").exists()

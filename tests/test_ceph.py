@@ -9,7 +9,7 @@ import pytest
 import spacenet_cube as sc
 from spacenet_cube.recipe.model import Product
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import ceph, filesystem, forget_clients, missing_ceph
 
 pytestmark = [

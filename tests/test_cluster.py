@@ -35,7 +35,7 @@ from spacenet_cube.errors import (
 )
 from spacenet_cube.recipe.grids import TargetGrid
 from spacenet_cube.recipe.model import Encoding, Product
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.clusters import Cluster, cluster
 from tests.s3_servers import Proxy, filesystem, moto, proxy
 from tests.test_plan import paris

@@ -14,8 +14,8 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByt
 from zarr.core.buffer import default_buffer_prototype
 
 from spacenet_cube.storage.base.faults import FAULTS, ChangedError
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.s3 import bucket as s3_module
 from spacenet_cube.storage.s3 import stream
 from spacenet_cube.storage.s3.clients import patience
@@ -117,9 +117,9 @@ def writes_for_zarr(place: Location) -> None:
 
 
 def removes(place: Location) -> None:
-    (place / "small").remove_object()
+    (place / "small").remove_tree()
     assert not (place / "small").exists()
-    (place / "large").remove_tree()
+    (place / "large").remove_object()
 
 
 READERS: list[tuple[Callable[[Location], None], str]] = [

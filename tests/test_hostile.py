@@ -34,7 +34,7 @@ from spacenet_cube.sources.files.tiff import Structure, TiffError
 from spacenet_cube.sources.gdal import open_raster
 from spacenet_cube.sources.survey import survey
 from spacenet_cube.storage.base.secrets import public, sealed, unsealed
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.scenes import coordinates, product, recipe, write_geotiff
 
 RECIPE = (

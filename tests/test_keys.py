@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import spacenet_cube as sc
 from spacenet_cube.storage.base.urls import bucket_and_key, is_safe_key
 from spacenet_cube.storage.icechunk.address import Address, parse_address
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, forget_clients, free_port, moto, wait_for
 
 pytestmark = pytest.mark.filterwarnings(

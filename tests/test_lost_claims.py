@@ -22,8 +22,8 @@ from spacenet_cube.builds.state.ledger import Ledger
 from spacenet_cube.builds.state.lock import Lock, hold
 from spacenet_cube.builds.unit.task import recorded
 from spacenet_cube.storage.durable import create, entries, remove_keys, write_durably
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of, signed
 
@@ -45,7 +45,7 @@ def cube(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
         found = locate(f"s3://claims/{tmp_path.name}/P.zarr", options)
     for key in ("kept", "image/c/0/0/0"):
         (found / key).write_bytes(b"of the new holder")
-    Ledger(found).write("done/kept.json", b"{}")
+    Ledger(found).write("done/unit-0-000009.json", b"{}")
     return found
 
 
@@ -112,7 +112,7 @@ WRITES: dict[str, Callable[[Location], object]] = {
     "a file": uploaded,
     "a plan": lambda cube: Ledger(cube).write("plan.json", b"{}"),
     "what failed": lambda cube: Ledger(cube).fail({"a": "b"}),
-    "removal of records": lambda cube: Ledger(cube).forget(["kept"]),
+    "removal of records": lambda cube: Ledger(cube).forget(["unit-0-000009"]),
     "removal of the ledger": lambda cube: Ledger(cube).clear(),
     "removal of an object": lambda cube: (cube / "kept").remove_object(),
     "removal of objects": lambda cube: remove_keys(cube, ["kept"]),
@@ -196,7 +196,7 @@ def test_a_claim_that_cannot_be_read_allows_nothing(cube, monkeypatch):
 WRITER = """
 import itertools, sys, time
 from spacenet_cube.builds.state.lock import hold
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 with hold(locate(sys.argv[1])) as lock:
     for turn in itertools.count():
         (lock.cube / "kept").write_bytes(str(turn).encode())

@@ -10,8 +10,8 @@ import pytest
 from spacenet_cube.sources import mirror as mirror_module
 from spacenet_cube.sources.mirror import Mirror
 from spacenet_cube.storage.base.faults import DiskError
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.s3.etags import tag_of
 from tests.chaos_proxy import Chaos, chaos
 from tests.s3_servers import filesystem, moto

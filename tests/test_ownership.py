@@ -28,7 +28,7 @@ from spacenet_cube.builds.state.records import Record
 from spacenet_cube.format.manifest import parse, place, with_manifest
 from spacenet_cube.storage.base.entries import Entry
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, moto
 from tests.tiny_cubes import planned, recipe, scenes
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.s3.bucket import S3Bucket
 from spacenet_cube.storage.s3.pages import Page, agreed
 from tests.s3_servers import filesystem, moto

@@ -29,7 +29,7 @@ from spacenet_cube.sources.files.copies import Held, LocalCopy, MissingBytesErro
 from spacenet_cube.sources.files.tiff import Structure
 from spacenet_cube.sources.gdal import open_raster
 from spacenet_cube.sources.mirror import Mirror, local_structure
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 
 BANDS = 3
 SHAPES = {

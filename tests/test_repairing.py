@@ -16,7 +16,7 @@ from spacenet_cube.cli.app import app
 from spacenet_cube.integrity import repair
 from spacenet_cube.integrity.remake import remakes
 from spacenet_cube.storage.durable import write_durably
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, moto
 from tests.scenes import Lattice, write_geotiff
 from tests.tiny_cubes import planned, recipe, scenes, tree

@@ -31,7 +31,7 @@ from spacenet_cube.builds.unit.task import do_coordinates, do_task
 from spacenet_cube.format.manifest import parse, place
 from spacenet_cube.storage.base.entries import Entry, Written
 from spacenet_cube.storage.durable import create, entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.torture.ground import SPOTS, content, deliver, deliver_all, opens, plan_of
 
 SHARDS = {"inside": ("image", "c", "0", "0", "0"), "at the edge": ("image", "c", "0", "0", "5")}

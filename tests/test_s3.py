@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import spacenet_cube as sc
 from spacenet_cube.cli.app import app
 from spacenet_cube.recipe.model import Encoding, Product
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import Proxy, fault_answer, filesystem, forget_clients, moto, proxy
 from tests.shares import share
 

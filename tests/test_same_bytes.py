@@ -26,7 +26,7 @@ from spacenet_cube.builds.state.first_step import begun
 from spacenet_cube.builds.tasks import inputs as core_inputs
 from spacenet_cube.recipe.model import Encoding
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests import tiny_cubes
 
 RECORDED = Path(__file__).with_name("same_bytes.json")

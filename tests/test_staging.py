@@ -16,8 +16,8 @@ from spacenet_cube.builds.unit.task import build_unit
 from spacenet_cube.plans.plan import Plan
 from spacenet_cube.plans.units import Unit
 from spacenet_cube.sources.files.tiff import structure
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from tests.places import ROOT
 from tests.s3_servers import free_port
 from tests.shares import share

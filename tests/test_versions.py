@@ -34,7 +34,7 @@ from spacenet_cube.cli.app import app
 from spacenet_cube.storage.durable import create, entries
 from spacenet_cube.storage.icechunk.address import Address, parse_address
 from spacenet_cube.storage.icechunk.repository import MovedError, Repository, library
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.places import ROOT
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import deliver, deliver_all, plan_of

@@ -33,8 +33,8 @@ from spacenet_cube.plans.plan import Plan, halves_held
 from spacenet_cube.progress import Progress
 from spacenet_cube.sources.overlap import refuse_overlap
 from spacenet_cube.storage.base.options import StorageOptions
-from spacenet_cube.storage.locate import from_environment, locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import from_environment, locate
 from spacenet_cube.storage.scratch import scratch_folder
 
 

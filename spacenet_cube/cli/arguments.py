@@ -56,7 +56,7 @@ class Access:
     @property
     def to_read(self) -> "StorageOptions":
         """How a cube is reached: as said, else as the environment says."""
-        from spacenet_cube.storage.locate import from_environment
+        from spacenet_cube.storage.resolve import from_environment
 
         return from_environment("target").over(self.target)
 
@@ -134,7 +134,7 @@ def plans_of(
     from spacenet_cube.recipe.files import load_recipe
     from spacenet_cube.sources.overlap import refuse_inside
     from spacenet_cube.sources.survey import source_location, survey
-    from spacenet_cube.storage.locate import locate
+    from spacenet_cube.storage.resolve import locate
     from spacenet_cube.storage.scratch import scratch_folder
 
     recipe = load_recipe(name)

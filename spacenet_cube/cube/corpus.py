@@ -10,8 +10,8 @@ import xarray as xr
 from spacenet_cube.cube.open import Chunks, cube_url, open_cube
 from spacenet_cube.errors import RecipeError, StoreError
 from spacenet_cube.storage.base.faults import FAULTS
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location, name_of
+from spacenet_cube.storage.resolve import locate
 
 _SUFFIXES = (".zarr", ".icechunk")
 

@@ -20,7 +20,7 @@ from spacenet_cube.cube.root import believing, open_root
 from spacenet_cube.errors import StoreError
 from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.storage.base.secrets import scrubbed
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -35,7 +35,7 @@ from spacenet_cube.format.levels import Level, levels
 from spacenet_cube.recipe.files import bundled_recipes, load_recipe
 from spacenet_cube.storage.base.secrets import sealed, unsealed
 from spacenet_cube.storage.icechunk.address import is_versioned
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.stores.settings import array_settings
 
 type Chunks = Literal["shard", "auto"] | Mapping[str, int] | None

@@ -18,8 +18,8 @@ from spacenet_cube.format.validate import unsound, unsound_shapes
 from spacenet_cube.raster.crs import refuse_files
 from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.base.secrets import scrubbed
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.stores.settings import array_settings
 
 PIXELS = ("image", "source_index")

@@ -25,8 +25,8 @@ from spacenet_cube.plans.units import Unit
 from spacenet_cube.progress import Progress
 from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.scratch import scratch_folder
 
 _MEND = (

@@ -35,8 +35,8 @@ from spacenet_cube.storage.base.entries import Stored
 from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.base.options import StorageOptions
 from spacenet_cube.storage.durable import entries, write_durably
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.scratch import scratch_folder
 
 _KEPT = frozenset({"unknown", "source", "pixels"})

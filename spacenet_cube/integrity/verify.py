@@ -20,8 +20,8 @@ from spacenet_cube.integrity.inventory import Inventory, take_inventory
 from spacenet_cube.plans.plan import Plan
 from spacenet_cube.progress import Progress
 from spacenet_cube.storage.base.options import StorageOptions
-from spacenet_cube.storage.locate import from_environment, locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import from_environment, locate
 
 _A_FEW = Sampling()
 

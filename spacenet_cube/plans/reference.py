@@ -20,7 +20,7 @@ from spacenet_cube.recipe.model import Product, Recipe
 from spacenet_cube.sources.scene import Scene
 from spacenet_cube.storage.base.entries import ROOT
 from spacenet_cube.storage.base.faults import FAULTS
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 
 _UNSOUND = (
     ValueError,

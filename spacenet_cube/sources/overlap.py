@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from spacenet_cube.errors import StoreError
 from spacenet_cube.sources.scene import Scene
 from spacenet_cube.storage.base.urls import S3
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 from spacenet_cube.storage.s3.clients import resolved
 
 _Parts = tuple[str, ...]

@@ -36,8 +36,8 @@ from spacenet_cube.sources.pins import Stamp, pinned, stamp_of
 from spacenet_cube.sources.scene import Scene, acquired_from_name, row_col_from_name, scene_order
 from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.base.options import StorageOptions
-from spacenet_cube.storage.locate import from_environment, locate
 from spacenet_cube.storage.location import Location, name_of
+from spacenet_cube.storage.resolve import from_environment, locate
 from spacenet_cube.storage.scratch import interpreter_scratch
 
 

@@ -13,7 +13,7 @@ import spacenet_cube as sc
 from spacenet_cube.builds.unit.write import write_coordinates
 from spacenet_cube.plans.documents import group_documents
 from spacenet_cube.sources.scene import Layout, Scene
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.bench.strips import BANDS, PIXEL_DEG
 from tests.places import ROOT
 

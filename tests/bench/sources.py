@@ -20,7 +20,7 @@ from rasterio.shutil import copy as raster_copy
 
 import spacenet_cube as sc
 from spacenet_cube.builds.unit.task import build_unit
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, proxy
 
 SIZE = 8192

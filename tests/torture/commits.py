@@ -15,7 +15,7 @@ import spacenet_cube as sc
 from spacenet_cube.builds.state.ledger import Ledger
 from spacenet_cube.builds.tasks.tasks import tasks
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import content as plain_content
 from tests.torture.ground import deliver_all, plan_of, signed

@@ -11,7 +11,7 @@ import xarray as xr
 import spacenet_cube as sc
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.scenes import LICENCE, Lattice, write_geotiff
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - made by mkdtemp

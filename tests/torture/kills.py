@@ -14,7 +14,7 @@ from typing import Any
 import spacenet_cube as sc
 from spacenet_cube.builds.tasks.tasks import tasks
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import filesystem, moto
 from tests.torture.ground import MEMORY, content, deliver_all, opens, plan_of, signed
 from tests.torture.score import Score

@@ -29,7 +29,7 @@ from spacenet_cube.builds.state.ledger import Ledger
 from spacenet_cube.builds.unit.task import Recording
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.torture.ground import MEMORY, deliver, plan_of
 from tests.torture.ground import content as plain_content
 from tests.torture.machine import Killed

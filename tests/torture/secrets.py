@@ -26,7 +26,7 @@ from spacenet_cube.builds.unit.task import do_task
 from spacenet_cube.cli.app import main
 from spacenet_cube.raster.grid import Block
 from spacenet_cube.recipe.model import Recipe
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 from tests.s3_servers import moto, proxy
 from tests.scenes import LICENCE, coordinates, product, write_geotiff
 from tests.torture.score import Score

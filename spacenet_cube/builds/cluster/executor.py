@@ -308,8 +308,8 @@ class Dealer(Executor):
             remote = self._client.submit(
                 entry.function, *entry.arguments, pure=False, **{**self._options, "workers": only}
             )
-        except BaseException as error:
-            entry.future.set_exception(error)
+        except Exception as error:
+            entry.future.set_exception(told(error, self._client))
             raise
         self._running[remote] = entry
         remote.add_done_callback(lambda done: self._events.put(lambda: self._finish(done)))

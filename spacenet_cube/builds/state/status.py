@@ -14,7 +14,7 @@ from spacenet_cube.errors import StoreError
 from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.base.options import StorageOptions
 from spacenet_cube.storage.durable import entries
-from spacenet_cube.storage.locate import from_environment, locate
+from spacenet_cube.storage.resolve import from_environment, locate
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from spacenet_cube.sources.files.tiff import Structure, TiffError
 from spacenet_cube.sources.mirror import Mirror
 from spacenet_cube.sources.scene import Scene
 from spacenet_cube.storage.base.faults import FAULTS
-from spacenet_cube.storage.locate import locate
+from spacenet_cube.storage.resolve import locate
 
 _Held = tuple[Mirror, Structure]
 

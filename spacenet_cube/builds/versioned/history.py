@@ -12,8 +12,8 @@ from spacenet_cube.storage.base.faults import FAULTS
 from spacenet_cube.storage.base.options import StorageOptions
 from spacenet_cube.storage.icechunk.repository import MovedError, Repository
 from spacenet_cube.storage.icechunk.version import Version
-from spacenet_cube.storage.locate import from_environment, locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import from_environment, locate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

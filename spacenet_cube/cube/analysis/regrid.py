@@ -388,7 +388,8 @@ def _times(cube: xr.Dataset, factor: int | None, resolution: float | None) -> in
 
 def _overview(cube: xr.Dataset, times: int) -> tuple[xr.Dataset, int]:
     """The dataset to shrink and by how much: an overview of the same ground where there is one."""
-    stored = stored_part(cube) if times % 2 == 0 else None
+    some = cube.sizes.get("y") and cube.sizes.get("x")
+    stored = stored_part(cube) if some and times % 2 == 0 else None
     if stored is None:
         return cube, times
     most = min((times & -times).bit_length() - 1, len(stored.levels) - 1 - stored.level)

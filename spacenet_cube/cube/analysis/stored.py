@@ -186,6 +186,8 @@ def stored_index(cube: xr.Dataset) -> Origin | None:
     Origin or None
         None where that is not proved.
     """
+    if "source_index" not in cube.variables:
+        return None
     found = selected(cube["source_index"])
     if found is None or found[0].name != "source_index" or cube["source_index"].ndim != 2:  # noqa: PLR2004 - y, x
         return None
@@ -326,7 +328,7 @@ def _rectangle(lines: Sequence[Line]) -> Block | None:
     rows, cols = lines
     assert isinstance(rows, range)
     assert isinstance(cols, range)
-    return Block(rows.start, cols.start, len(rows), len(cols)) if rows and cols else None
+    return Block(rows.start, cols.start, len(rows), len(cols))
 
 
 def _ordered(cube: xr.Dataset) -> bool:
@@ -348,6 +350,8 @@ def _same_ground(cube: xr.Dataset, origin: Origin, block: Block) -> bool:
     """Whether coordinates and CRS are those that are stored for the block."""
     if "y" not in cube.coords or "x" not in cube.coords or not _same_crs(cube, origin):
         return False
+    if not (block.height and block.width):
+        return True
     try:
         part = locate_part(
             origin.attributes, origin.crs_wkt, cube["y"].values, cube["x"].values, origin.level

@@ -31,8 +31,8 @@ from spacenet_cube.errors import MissingExtraError, RecipeError, SourceError
 from spacenet_cube.format.subset import Part, locate_part
 from spacenet_cube.raster.grid import Block, Grid
 from spacenet_cube.storage.base.faults import FAULTS
-from spacenet_cube.storage.locate import locate
 from spacenet_cube.storage.location import Location
+from spacenet_cube.storage.resolve import locate
 
 if TYPE_CHECKING:
     import geopandas
