@@ -420,7 +420,8 @@ def test_tasks_in_flight_are_done_and_recorded_when_another_fails(source, tmp_pa
 
 SLOW = """
 import sys, time
-from spacenet_cube import building, cli
+from spacenet_cube import cli
+from spacenet_cube.builds import build as building
 real = building.do_task
 def slow(*arguments, **more):
     found = real(*arguments, **more)

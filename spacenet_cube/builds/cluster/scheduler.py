@@ -17,7 +17,7 @@ from distributed.security import Security
 
 from spacenet_cube.errors import StoreError
 
-ANSWER_S = 6.0
+ANSWER_S = 5.0
 """Seconds in which a scheduler must answer."""
 
 _SPARE_S = 0.5
