@@ -44,6 +44,18 @@ def test_bounds_on_pixel_edges_give_those_pixels(cube):
     assert grid_of(found).transform.c == WEST + 10 * PX
 
 
+@pytest.mark.parametrize("rows", range(1, 6))
+@pytest.mark.parametrize("columns", range(4))
+def test_a_table_is_clipped_to_its_rows_however_many_rows_and_columns_it_has(cube, rows, columns):
+    boxes = [shapely.box(*bounds(10 * k, 10 * k, 10 * k + 10, 10 * k + 10)) for k in range(rows)]
+    more = {f"column{k}": range(rows) for k in range(columns)}
+    table = geopandas.GeoDataFrame(more, geometry=boxes, crs=4326)
+
+    for region in (table, table.geometry):
+        found = cube.spacenet.clip(region)
+        assert (found.sizes["y"], found.sizes["x"]) == (10 * rows, 10 * rows)
+
+
 @settings(max_examples=count(15, of=60), deadline=None)
 @given(cuts=st.lists(st.floats(0, 210), min_size=2, max_size=6, unique=True))
 def test_bounds_that_abut_share_no_column_and_leave_none_out(url, cuts):

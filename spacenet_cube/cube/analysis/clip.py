@@ -41,9 +41,12 @@ def clip(cube: xr.Dataset, region: Region, crs: Any) -> xr.Dataset:  # noqa: ANN
 
 
 def _is_bounds(region: Region) -> bool:
-    if isinstance(region, (str, bytes, Mapping)) or not hasattr(region, "__len__"):
+    """Whether a region is four numbers; a table of four columns or rows is not."""
+    if isinstance(region, (str, bytes, Mapping)) or hasattr(region, "geometry"):
         return False
-    return len(region) == _CORNERS and all(np.isscalar(edge) for edge in region)
+    if not hasattr(region, "__len__") or len(region) != _CORNERS:
+        return False
+    return all(isinstance(edge, (int, float, np.number)) for edge in region)
 
 
 def _bounds_on(grid: Grid, region: Sequence[float], crs: Any) -> Box:  # noqa: ANN401 - whatever pyproj understands
