@@ -59,7 +59,9 @@ def test_the_wheel_holds_what_people_need_and_no_more(wheel):
         for path in (ROOT / "spacenet_cube").rglob("*")
         if path.is_file() and not {"__pycache__", "docs"} & set(path.relative_to(ROOT).parts)
     }
-    recipes = {f"spacenet_cube/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    recipes = {
+        f"spacenet_cube/recipe/bundled/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")
+    }
     assert {name for name in names if ".dist-info/" not in name} == package | recipes
     assert "spacenet_cube/py.typed" in names
     assert wheel.name == f"spacenet_cube-{spacenet_cube.__version__}-py3-none-any.whl"
