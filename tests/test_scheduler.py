@@ -92,7 +92,7 @@ def worker_of_its_own() -> Iterator[str]:
 
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
-    "a closed port": (closed, "connection refused"),
+    "a closed port": (closed, "connection refused|answered within"),
     "a silent socket": (silent, "answered within"),
     "a web server": (web, "answered within|HTTP|closed"),
     "a socket that hangs up": (hangs_up, "answered within|closed|reset"),

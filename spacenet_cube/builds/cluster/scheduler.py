@@ -158,7 +158,8 @@ def _reason(error: Exception, timeout_s: float) -> str:
             "or correct the address"
         )
     why = f"{type(root).__name__}: {' '.join(str(root).split())}"
-    if isinstance(error, TimeoutError):
+    # Dask cancels its own try to connect where the limit ends it.
+    if isinstance(error, TimeoutError) or isinstance(root, asyncio.CancelledError):
         why = f"nothing that speaks Dask's protocol answered within {timeout_s:g} s"
     return (
         f"{why}; give the address that the log of 'dask scheduler' shows (not the dashboard's), "
